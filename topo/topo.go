@@ -1,0 +1,114 @@
+// Package topo holds a lab as values: what the lab file says, parsed,
+// validated and completed with automatic addresses. It never touches the
+// kernel, a file system or a socket; orchestrate does that with the values
+// it finds here.
+package topo
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Kind tells what a node is.
+type Kind string
+
+// The kinds of nodes.
+const (
+	KindHost   Kind = "host"   // a network namespace with one address, where services run
+	KindSwitch Kind = "switch" // an Open vSwitch bridge
+)
+
+// Lab is one lab: everything in it is complete and consistent once Parse
+// has returned it without an error.
+type Lab struct {
+	Name        string
+	Description string
+	Mesh        Mesh
+	Nodes       []Node // in the order of the file, automatic nodes last
+	Links       []Link
+	Services    []Service
+	Client      *Client            // nil: the lab has no load generator
+	Requests    map[string]Request // by name; what the client host can ask for
+}
+
+// Mesh holds the addresses that the mesh itself takes in the lab's network.
+type Mesh struct {
+	VIP     netip.Addr       // virtual address under which upstreams are reached
+	VIPMAC  net.HardwareAddr // MAC address that answers ARP for VIP and Hairpin
+	Hairpin netip.Addr       // source address of connections from a host to itself
+	Server  string           // node that runs the Consul server
+}
+
+// Node is a host or a switch.
+type Node struct {
+	Name string
+	Kind Kind
+	IPv4 netip.Prefix     // hosts: address and prefix length of its one interface
+	MAC  net.HardwareAddr // hosts: 6 bytes
+	DPID uint64           // switches: OpenFlow datapath id
+}
+
+// Endpoint is one end of a link.
+type Endpoint struct {
+	Node      string
+	Interface string // hosts: the device's name; switches: the decimal of Port
+	Port      uint32 // switches: the OpenFlow port number; hosts: 0
+}
+
+// Link joins two nodes, at least one of them a switch.
+type Link struct {
+	A, B Endpoint
+	MTU  int // bytes
+}
+
+// Service is one instance of a service, running on one host.
+type Service struct {
+	Name        string // the instance, unique in the lab: the key in the file
+	Service     string // the service it belongs to, as registered; Name when the file says nothing
+	Node        string
+	Port        uint16
+	Builtin     string   // either Builtin ...
+	Command     []string // ... or Command
+	Environment map[string]string
+	Upstreams   []Upstream // sorted by BindPort
+	Healthcheck Healthcheck
+	Publish     *uint16 // loopback port of the user that is forwarded here; 0: any free one
+}
+
+// Upstream is a service that a service or the client calls, and the port at
+// which the mesh offers it to the caller.
+type Upstream struct {
+	Service  string // as in Service.Service
+	BindPort uint16
+}
+
+// Healthcheck is what the host's Consul agent asks the service.
+type Healthcheck struct {
+	TCP      bool   // a connection is enough
+	HTTP     string // path of a GET that must answer 2xx; excludes TCP
+	Interval time.Duration
+}
+
+// Client is the host from which load and readiness requests come. It is
+// registered like a service that has upstreams and no port of its own.
+type Client struct {
+	Node      string
+	Upstreams []Upstream
+}
+
+// Request is one HTTP request of the client, and what makes an answer right.
+type Request struct {
+	To      string // a service among Client.Upstreams
+	Method  string
+	Path    string
+	Headers map[string]string
+	Body    string
+	Expect  Expect
+}
+
+// Expect is what an answer must be to count as a success.
+type Expect struct {
+	Status   int
+	Contains []string // substrings of the body, all of them
+}
