@@ -8,7 +8,7 @@ type Field uint8
 // The fields in use, with their ovs-fields(7) names.
 const (
 	FieldInvalid Field = iota
-	InputPort           // in_port, 32 bits
+	InputPort          // in_port, 32 bits
 	EthSrc             // eth_src
 	EthDst             // eth_dst
 	EthType            // eth_type
@@ -47,35 +47,35 @@ type fieldInfo struct {
 }
 
 var fields = [numFields]fieldInfo{
-	InputPort: {"in_port", "NXM_OF_IN_PORT", 32},
-	EthSrc:   {"dl_src", "NXM_OF_ETH_SRC", 48},
-	EthDst:   {"dl_dst", "NXM_OF_ETH_DST", 48},
-	EthType:  {"dl_type", "NXM_OF_ETH_TYPE", 16},
-	IPProto:  {"nw_proto", "NXM_OF_IP_PROTO", 8},
-	IPv4Src:  {"nw_src", "NXM_OF_IP_SRC", 32},
-	IPv4Dst:  {"nw_dst", "NXM_OF_IP_DST", 32},
-	TCPSrc:   {"tcp_src", "NXM_OF_TCP_SRC", 16},
-	TCPDst:   {"tcp_dst", "NXM_OF_TCP_DST", 16},
-	TCPFlags: {"tcp_flags", "NXM_NX_TCP_FLAGS", 12},
-	UDPSrc:   {"udp_src", "NXM_OF_UDP_SRC", 16},
-	UDPDst:   {"udp_dst", "NXM_OF_UDP_DST", 16},
-	ARPOp:    {"arp_op", "NXM_OF_ARP_OP", 16},
-	ARPSPA:   {"arp_spa", "NXM_OF_ARP_SPA", 32},
-	ARPTPA:   {"arp_tpa", "NXM_OF_ARP_TPA", 32},
-	ARPSHA:   {"arp_sha", "NXM_NX_ARP_SHA", 48},
-	ARPTHA:   {"arp_tha", "NXM_NX_ARP_THA", 48},
-	CTState:  {"ct_state", "NXM_NX_CT_STATE", 32},
-	CTZone:   {"ct_zone", "NXM_NX_CT_ZONE", 16},
-	CTMark:   {"ct_mark", "NXM_NX_CT_MARK", 32},
-	CTLabel:  {"ct_label", "NXM_NX_CT_LABEL", 128},
-	Reg0:     {"reg0", "NXM_NX_REG0", 32},
-	Reg1:     {"reg1", "NXM_NX_REG1", 32},
-	Reg2:     {"reg2", "NXM_NX_REG2", 32},
-	Reg3:     {"reg3", "NXM_NX_REG3", 32},
-	Reg4:     {"reg4", "NXM_NX_REG4", 32},
-	Reg5:     {"reg5", "NXM_NX_REG5", 32},
-	Reg6:     {"reg6", "NXM_NX_REG6", 32},
-	Reg7:     {"reg7", "NXM_NX_REG7", 32},
+	InputPort: {"in_port", "OXM_OF_IN_PORT", 32},
+	EthSrc:    {"dl_src", "NXM_OF_ETH_SRC", 48},
+	EthDst:    {"dl_dst", "NXM_OF_ETH_DST", 48},
+	EthType:   {"dl_type", "NXM_OF_ETH_TYPE", 16},
+	IPProto:   {"nw_proto", "NXM_OF_IP_PROTO", 8},
+	IPv4Src:   {"nw_src", "NXM_OF_IP_SRC", 32},
+	IPv4Dst:   {"nw_dst", "NXM_OF_IP_DST", 32},
+	TCPSrc:    {"tcp_src", "NXM_OF_TCP_SRC", 16},
+	TCPDst:    {"tcp_dst", "NXM_OF_TCP_DST", 16},
+	TCPFlags:  {"tcp_flags", "NXM_NX_TCP_FLAGS", 12},
+	UDPSrc:    {"udp_src", "NXM_OF_UDP_SRC", 16},
+	UDPDst:    {"udp_dst", "NXM_OF_UDP_DST", 16},
+	ARPOp:     {"arp_op", "NXM_OF_ARP_OP", 16},
+	ARPSPA:    {"arp_spa", "NXM_OF_ARP_SPA", 32},
+	ARPTPA:    {"arp_tpa", "NXM_OF_ARP_TPA", 32},
+	ARPSHA:    {"arp_sha", "NXM_NX_ARP_SHA", 48},
+	ARPTHA:    {"arp_tha", "NXM_NX_ARP_THA", 48},
+	CTState:   {"ct_state", "NXM_NX_CT_STATE", 32},
+	CTZone:    {"ct_zone", "NXM_NX_CT_ZONE", 16},
+	CTMark:    {"ct_mark", "NXM_NX_CT_MARK", 32},
+	CTLabel:   {"ct_label", "NXM_NX_CT_LABEL", 128},
+	Reg0:      {"reg0", "NXM_NX_REG0", 32},
+	Reg1:      {"reg1", "NXM_NX_REG1", 32},
+	Reg2:      {"reg2", "NXM_NX_REG2", 32},
+	Reg3:      {"reg3", "NXM_NX_REG3", 32},
+	Reg4:      {"reg4", "NXM_NX_REG4", 32},
+	Reg5:      {"reg5", "NXM_NX_REG5", 32},
+	Reg6:      {"reg6", "NXM_NX_REG6", 32},
+	Reg7:      {"reg7", "NXM_NX_REG7", 32},
 }
 
 // Bits is the field's width.

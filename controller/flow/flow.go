@@ -39,8 +39,8 @@ type Bucket struct {
 }
 
 // Match is a conjunction of field tests; an empty Match matches every
-// packet. The order is the order of printing; prerequisites (eth_type before
-// ipv4_src, ip_proto before tcp_src) come first.
+// packet. The order carries no meaning: printing, hashing and encoding put
+// the fields into the order of ovs-ofctl.
 type Match []FieldMatch
 
 // FieldMatch tests one field: packet & Mask == Value & Mask. Mask is never
