@@ -28,6 +28,10 @@ func actionsString(actions []Action) string {
 func joinActions(actions []Action) string {
 	parts := make([]string, len(actions))
 	for i, a := range actions {
+		if a == nil {
+			parts[i] = "<nil>" // Check refuses it; printing must survive it
+			continue
+		}
 		parts[i] = a.String()
 	}
 	return strings.Join(parts, ",")

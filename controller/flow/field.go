@@ -1,6 +1,9 @@
 package flow
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Field names a header or metadata field of a packet.
 type Field uint8
@@ -46,6 +49,15 @@ type fieldInfo struct {
 	bits uint16
 }
 
+// info is the zero value for what is no field, so that even a broken flow
+// can be printed.
+func (f Field) info() fieldInfo {
+	if !f.valid() {
+		return fieldInfo{name: fmt.Sprintf("Field(%d)", uint8(f)), nxm: fmt.Sprintf("Field(%d)", uint8(f))}
+	}
+	return fields[f]
+}
+
 var fields = [numFields]fieldInfo{
 	InputPort: {"in_port", "OXM_OF_IN_PORT", 32},
 	EthSrc:    {"dl_src", "NXM_OF_ETH_SRC", 48},
@@ -79,13 +91,13 @@ var fields = [numFields]fieldInfo{
 }
 
 // Bits is the field's width.
-func (f Field) Bits() uint16 { return fields[f].bits }
+func (f Field) Bits() uint16 { return f.info().bits }
 
 // String is the field's name in a match, as ovs-ofctl prints it.
-func (f Field) String() string { return fields[f].name }
+func (f Field) String() string { return f.info().name }
 
 // NXM is the field's name in move and load actions.
-func (f Field) NXM() string { return fields[f].nxm }
+func (f Field) NXM() string { return f.info().nxm }
 
 // FullMask has a one for every bit of the field; for fields over 64 bits,
 // for the low 64.

@@ -1,0 +1,233 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+)
+
+// TableAll stands for every table in a request, so no flow can live in it
+// and no action can continue there (OpenFlow 1.3.5, section 7.3.4.1, OFPTT_ALL).
+const TableAll = 0xff
+
+// Check tells all that a switch would refuse in the flow, or worse accept
+// and read differently: a test of a header whose protocol is not tested,
+// values outside their masks, ranges outside their fields, moves of unequal
+// width, writes to what cannot be written. The error joins every fault found.
+func Check(f Flow) error {
+	var errs []error
+	if f.Table == TableAll {
+		errs = append(errs, fmt.Errorf("table %d means all tables: use 0 to 254", TableAll))
+	}
+	match := f.Match
+	if match == nil {
+		match = Match{} // nil means to the helpers that there is no match to judge by
+	}
+	errs = append(errs, checkMatch(match)...)
+	errs = append(errs, checkActions(f.Actions, match)...)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("check flow %q: %w", f.String(), err)
+	}
+	return nil
+}
+
+func checkMatch(m Match) []error {
+	var errs []error
+	seen := map[Field]bool{}
+	for _, fm := range m {
+		if !fm.Field.valid() {
+			errs = append(errs, fmt.Errorf("test of unknown field %d", fm.Field))
+			continue
+		}
+		name := fm.Field.String()
+		if seen[fm.Field] {
+			errs = append(errs, fmt.Errorf("%s is tested twice: join the masks", name))
+		}
+		seen[fm.Field] = true
+		switch {
+		case fm.Field == CTLabel:
+			errs = append(errs, errors.New("ct_label cannot be tested: its 128 bits do not fit a FieldMatch"))
+		case fm.Mask == 0:
+			errs = append(errs, fmt.Errorf("%s has an empty mask: leave the test out", name))
+		case fm.Mask&^fm.Field.FullMask() != 0:
+			errs = append(errs, fmt.Errorf("%s has mask %#x, wider than its %d bits", name, fm.Mask, fm.Field.Bits()))
+		case fm.Mask != fm.Field.FullMask() && !fm.Field.maskable():
+			errs = append(errs, fmt.Errorf("%s takes no mask: test the whole field", name))
+		case fm.Field == CTState && fm.Mask>>8 != 0:
+			errs = append(errs, fmt.Errorf("ct_state has mask %#x, but only 8 bits have a meaning: use Masked", fm.Mask))
+		}
+		if fm.Value&^fm.Mask != 0 {
+			errs = append(errs, fmt.Errorf("%s has value %#x outside its mask %#x", name, fm.Value, fm.Mask))
+		}
+		if err := prerequisite(fm.Field, m); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// prerequisite tells what m lacks before f exists in a packet
+// (OpenFlow 1.3.5, section 7.2.3.6; ovs-fields(7)).
+func prerequisite(f Field, m Match) error {
+	ethType, proto := uint64(0), uint64(0)
+	switch f {
+	case IPProto, IPv4Src, IPv4Dst:
+		ethType = EthTypeIPv4
+	case TCPSrc, TCPDst, TCPFlags:
+		ethType, proto = EthTypeIPv4, IPProtoTCP
+	case UDPSrc, UDPDst:
+		ethType, proto = EthTypeIPv4, IPProtoUDP
+	case ARPOp, ARPSPA, ARPTPA, ARPSHA, ARPTHA:
+		ethType = EthTypeARP
+	default:
+		return nil
+	}
+	if v, ok := m.exact(EthType); !ok || v != ethType {
+		return fmt.Errorf("%s needs a test of %s for %#x", f, EthType, ethType)
+	}
+	if v, ok := m.exact(IPProto); proto != 0 && (!ok || v != proto) {
+		return fmt.Errorf("%s needs a test of %s for %d", f, IPProto, proto)
+	}
+	return nil
+}
+
+func checkActions(actions []Action, m Match) []error {
+	var errs []error
+	for i, a := range actions {
+		for _, err := range checkAction(a, m) {
+			errs = append(errs, fmt.Errorf("action %d: %w", i+1, err))
+		}
+	}
+	return errs
+}
+
+func checkAction(a Action, m Match) []error {
+	switch a := a.(type) {
+	case Output:
+		if a.Port == 0 || a.Port == PortAny || a.Port > 0xffffff00 && a.Port < PortInPort {
+			return []error{fmt.Errorf("output to port %d, which no switch has", a.Port)}
+		}
+	case OutputReg:
+		return checkRange(a.From, m)
+	case InPort, Controller:
+	case SetField:
+		if !a.Field.valid() {
+			return []error{fmt.Errorf("set_field of unknown field %d", a.Field)}
+		}
+		if a.Field == CTLabel {
+			return []error{errors.New("set_field of ct_label: load its parts instead, its 128 bits do not fit")}
+		}
+		errs := checkDst(a.Field.All(), m)
+		if a.Value&^a.Field.FullMask() != 0 {
+			errs = append(errs, fmt.Errorf("set_field of %s to %#x, wider than its %d bits", a.Field, a.Value, a.Field.Bits()))
+		}
+		return errs
+	case Load:
+		errs := checkDst(a.Dst, m)
+		switch {
+		case len(errs) > 0:
+		case a.Dst.Bits > 64:
+			errs = append(errs, fmt.Errorf("load into %s: at most 64 bits at a time", a.Dst))
+		case a.Dst.Bits < 64 && a.Value>>a.Dst.Bits != 0:
+			errs = append(errs, fmt.Errorf("load of %#x into %s, which has %d bits", a.Value, a.Dst, a.Dst.Bits))
+		}
+		return errs
+	case Move:
+		errs := append(checkRange(a.Src, m), checkDst(a.Dst, m)...)
+		if a.Src.Bits != a.Dst.Bits {
+			errs = append(errs, fmt.Errorf("move of %d bits into %d bits: both ends must be equally wide", a.Src.Bits, a.Dst.Bits))
+		}
+		return errs
+	case Resubmit:
+		if a.Table == TableAll {
+			return []error{fmt.Errorf("resubmit to table %d: use 0 to 254", TableAll)}
+		}
+	case UseGroup:
+		if a.ID > MaxGroupID {
+			return []error{fmt.Errorf("group %#x is above the last group id %#x", a.ID, MaxGroupID)}
+		}
+	case CT:
+		return checkCT(a, m)
+	default:
+		return []error{fmt.Errorf("unknown action %T", a)}
+	}
+	return nil
+}
+
+func checkCT(a CT, m Match) []error {
+	var errs []error
+	if v, ok := m.exact(EthType); m != nil && (!ok || v != EthTypeIPv4) {
+		errs = append(errs, fmt.Errorf("ct needs a test of %s for %#x", EthType, EthTypeIPv4))
+	}
+	if a.Table != nil && *a.Table == TableAll {
+		errs = append(errs, fmt.Errorf("ct with table %d: use 0 to 254", TableAll))
+	}
+	if len(a.Exec) > 0 && !a.Commit {
+		errs = append(errs, errors.New("ct with exec but without commit stores nothing"))
+	}
+	for _, e := range a.Exec {
+		var dst Field
+		switch e := e.(type) {
+		case Load:
+			dst = e.Dst.Field
+		case Move:
+			dst = e.Dst.Field
+		case SetField:
+			dst = e.Field
+		}
+		if dst != CTMark && dst != CTLabel {
+			errs = append(errs, fmt.Errorf("ct(exec(%s)): only ct_mark and ct_label can be written there", e))
+			continue
+		}
+		for _, err := range checkAction(e, m) {
+			if !errors.Is(err, errOutsideExec) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errs
+}
+
+// errOutsideExec marks a write that is right only inside ct(exec(...)).
+var errOutsideExec = errors.New("only ct(commit,exec(...)) writes it")
+
+func checkRange(r Range, m Match) []error {
+	if !r.Field.valid() {
+		return []error{fmt.Errorf("range of unknown field %d", r.Field)}
+	}
+	if r.Bits == 0 || int(r.Start)+int(r.Bits) > int(r.Field.Bits()) {
+		return []error{fmt.Errorf("range of %d bits from bit %d is not inside %s, which has %d", r.Bits, r.Start, r.Field, r.Field.Bits())}
+	}
+	if m == nil {
+		return nil
+	}
+	if err := prerequisite(r.Field, m); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+func checkDst(r Range, m Match) []error {
+	errs := checkRange(r, m)
+	if len(errs) > 0 {
+		return errs
+	}
+	switch r.Field {
+	case CTMark, CTLabel:
+		return []error{fmt.Errorf("write to %s: %w", r.Field, errOutsideExec)}
+	case EthType, IPProto, TCPFlags, CTState, CTZone:
+		return []error{fmt.Errorf("write to %s, which is read-only", r.Field)}
+	}
+	return nil
+}
+
+func (f Field) valid() bool { return f > FieldInvalid && f < numFields }
+
+// maskable tells whether a switch tests parts of the field (ovs-fields(7)).
+func (f Field) maskable() bool {
+	switch f {
+	case InputPort, EthType, IPProto, ARPOp, CTZone:
+		return false
+	default:
+		return true
+	}
+}
