@@ -104,6 +104,7 @@ type Attempt struct {
 
 	// Latencies of successful requests, in milliseconds, from the exact
 	// per-request values.
+	// All zero when there was no success.
 	Min float64 `json:"min_ms"`
 	Avg float64 `json:"avg_ms"`
 	P50 float64 `json:"p50_ms"`
@@ -111,10 +112,10 @@ type Attempt struct {
 	P99 float64 `json:"p99_ms"`
 	Max float64 `json:"max_ms"`
 
-	RequestsPerSecond float64 `json:"requests_per_second"`
+	RequestsPerSecond float64 `json:"requests_per_second"` // successes per second of Seconds
 
-	HDR    string          `json:"hdr"`    // hdrhistogram V2 compressed, base64; microseconds
-	Fortio json.RawMessage `json:"fortio"` // stats.HistogramData of Fortio; seconds
+	HDR    string          `json:"hdr"`    // of the successes: hdrhistogram V2 compressed, base64; microseconds; empty without a success
+	Fortio json.RawMessage `json:"fortio"` // of the successes: stats.HistogramData of Fortio; seconds
 }
 
 // LoadSpec is one attempt to be made: what `meshlab load` reads on its
@@ -129,4 +130,5 @@ type LoadSpec struct {
 	Connections int               `json:"connections"`
 	Requests    int               `json:"requests"`
 	Timeout     time.Duration     `json:"timeout"` // of one request, nanoseconds
+	Limit       time.Duration     `json:"limit"`   // of the whole attempt, nanoseconds; what was not sent by then is an error
 }

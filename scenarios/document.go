@@ -1,0 +1,135 @@
+package scenarios
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// What can be wrong with a file that should hold a result document.
+var (
+	ErrTruncated = errors.New("the document ends in the middle: it was cut off, or is still being copied")
+	ErrForeign   = errors.New("this is not a result document of meshlab")
+	ErrTooNew    = errors.New("the document was written by a newer meshlab: update meshlab to read it")
+)
+
+//go:embed result.schema.json
+var resultSchema []byte
+
+// ResultSchema returns the JSON Schema (draft 2020-12) of the result document.
+func ResultSchema() []byte { return bytes.Clone(resultSchema) }
+
+// NewID names a run that started at the given time. Four random bytes, which
+// the caller draws, keep two runs of the same second apart.
+func NewID(started time.Time, random [4]byte) string {
+	return fmt.Sprintf("%s-%x", started.UTC().Format("20060102T150405Z"), random)
+}
+
+// Write validates the document and writes it to path as indented JSON. The
+// file appears whole or not at all: it is written beside path, synced and
+// renamed, and what stood at path stays there when that fails.
+func Write(path string, r *Result) (err error) {
+	if err := r.Validate(); err != nil {
+		return fmt.Errorf("write results to %s: %w", path, err)
+	}
+	body, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode results: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write results to %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write results to %s: %w", path, err)
+			_ = f.Close()           // closed already on some paths
+			_ = os.Remove(f.Name()) // the first error is the one that counts
+		}
+	}()
+	if _, err = f.Write(append(body, '\n')); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// ReadFile reads and validates the document at path; see Read.
+func ReadFile(path string) (*Result, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read results: %w", err)
+	}
+	defer f.Close()
+	r, err := Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("read results from %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Read reads one document and validates it. Its errors match ErrTruncated,
+// ErrForeign or ErrTooNew where one of these is the cause; keys that this
+// version does not know are passed over.
+func Read(r io.Reader) (*Result, error) {
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, fmt.Errorf("%w (it is empty)", ErrTruncated)
+	}
+	// The version first, alone: a newer document may have another shape.
+	var head struct {
+		SchemaVersion *int `json:"schema_version"`
+	}
+	if err := decode(body, &head); err != nil {
+		return nil, err
+	}
+	switch v := head.SchemaVersion; {
+	case v == nil:
+		return nil, fmt.Errorf("%w: it has no schema_version", ErrForeign)
+	case *v > SchemaVersion:
+		return nil, fmt.Errorf("%w (schema_version %d, this one reads up to %d)", ErrTooNew, *v, SchemaVersion)
+	case *v < 1:
+		return nil, fmt.Errorf("%w: schema_version is %d", ErrForeign, *v)
+	}
+	var doc Result
+	if err := decode(body, &doc); err != nil {
+		return nil, err
+	}
+	if err := doc.Validate(); err != nil {
+		return nil, fmt.Errorf("the document contradicts itself: %w", err)
+	}
+	return &doc, nil
+}
+
+// decode reads all of body as one JSON value.
+func decode(body []byte, into any) error {
+	err := json.Unmarshal(body, into)
+	if err == nil {
+		return nil
+	}
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		if syntax.Offset >= int64(len(bytes.TrimRight(body, " \t\r\n"))) {
+			return fmt.Errorf("%w (after %d bytes)", ErrTruncated, len(body))
+		}
+		return fmt.Errorf("%w: byte %d: %w", ErrForeign, syntax.Offset, err)
+	}
+	return fmt.Errorf("%w: %w", ErrForeign, err)
+}

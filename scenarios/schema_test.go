@@ -1,0 +1,92 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+
+	generator "github.com/invopop/jsonschema"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+var update = flag.Bool("update", false, "rewrite result.schema.json from the types")
+
+func TestResultSchemaIsCurrent(t *testing.T) {
+	r := generator.Reflector{Anonymous: true}
+	// The version is a constant of the document, so the schema says it.
+	s := r.Reflect(&Result{})
+	s.ID = "https://meshlab.dev/schema/result-1.json"
+	s.Title = "Result document of meshlab bench"
+	version, _ := s.Definitions["Result"].Properties.Get("schema_version")
+	version.Const = SchemaVersion
+	pods := s.Definitions["Cell"].Properties
+	if p, ok := pods.Get("pods"); ok {
+		p.Enum = []any{SingleNode, MultipleNodes}
+	}
+	want, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, '\n')
+	if *update {
+		if err := os.WriteFile("result.schema.json", want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(ResultSchema(), want) {
+		t.Error("result.schema.json does not match the types: run go test ./scenarios -run Schema -update")
+	}
+}
+
+func compileSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(ResultSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("result.schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("result.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestResultSchemaValidates(t *testing.T) {
+	s := compileSchema(t)
+	plain := func(change func(map[string]any)) any {
+		b, err := json.Marshal(sampleResult(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change != nil {
+			change(v.(map[string]any))
+		}
+		return v
+	}
+	if err := s.Validate(plain(nil)); err != nil {
+		t.Errorf("a written document does not match the schema: %v", err)
+	}
+	for name, change := range map[string]func(map[string]any){
+		"another version": func(m map[string]any) { m["schema_version"] = json.Number("99") },
+		"no cells":        func(m map[string]any) { delete(m, "cells") },
+		"unknown key":     func(m map[string]any) { m["celsl"] = 1 },
+		"time no time":    func(m map[string]any) { m["started"] = "yesterday" },
+		"pods":            func(m map[string]any) { m["cells"].([]any)[0].(map[string]any)["pods"] = "many" },
+	} {
+		if s.Validate(plain(change)) == nil {
+			t.Errorf("%s: the schema accepts it", name)
+		}
+	}
+}
