@@ -1,0 +1,266 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"meshlab.dev/meshlab/orchestrate/netns"
+)
+
+// State tells how a process is doing.
+type State string
+
+// The states of a process.
+const (
+	Running  State = "running"
+	Waiting  State = "restarting" // ended, and will be started again
+	Exited   State = "exited"
+	stopWait       = 5 * time.Second
+)
+
+// Info describes a process of a lab.
+type Info struct {
+	Name     string    `json:"name"`
+	Node     string    `json:"node"`
+	Part     Part      `json:"part"`
+	State    State     `json:"state"`
+	PID      int       `json:"pid"` // inside the lab
+	Started  time.Time `json:"started"`
+	Restarts int       `json:"restarts"`
+	Exit     string    `json:"exit,omitempty"` // how it last ended
+}
+
+// Manager owns the processes of one lab. Its methods may be called from any
+// goroutine.
+type Manager struct {
+	logs string
+	uid  int // that unprivileged processes see themselves as
+
+	mu       sync.Mutex
+	children map[string]*child
+	stopping bool
+}
+
+type child struct {
+	spec Spec
+	info Info
+	cmd  *exec.Cmd
+	log  *lumberjack.Logger
+	quit chan struct{} // closed by Stop
+	done chan struct{} // closed when it has ended for good
+}
+
+// NewManager makes a manager that writes what processes print into files
+// below logs. Unprivileged processes run as uid, which must have an entry in
+// /etc/passwd.
+func NewManager(logs string, uid int) (*Manager, error) {
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, fmt.Errorf("create log folder: %w", err)
+	}
+	return &Manager{logs: logs, uid: uid, children: map[string]*child{}}, nil
+}
+
+// LogFile is where the output of the named process goes.
+func (m *Manager) LogFile(name string) string {
+	return filepath.Join(m.logs, strings.ReplaceAll(name, "/", "_")+".log")
+}
+
+// Start starts a process. It returns once the program runs, not once it is
+// of use.
+func (m *Manager) Start(s Spec) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return fmt.Errorf("start %s: the lab is going down", s.Name)
+	}
+	if old, ok := m.children[s.Name]; ok && old.info.State != Exited {
+		return fmt.Errorf("start %s: it is running already", s.Name)
+	}
+	if s.Dir != "" {
+		if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+			return fmt.Errorf("create folder of %s: %w", s.Name, err)
+		}
+	}
+	c := &child{
+		spec: s,
+		info: Info{Name: s.Name, Node: s.Node, Part: s.Part},
+		log:  &lumberjack.Logger{Filename: m.LogFile(s.Name), MaxSize: 8, MaxBackups: 1},
+		quit: make(chan struct{}),
+		done: make(chan struct{}),
+	}
+	if err := m.launch(c); err != nil {
+		c.log.Close()
+		return err
+	}
+	m.children[s.Name] = c
+	go m.watch(c)
+	return nil
+}
+
+// launch runs the program once; the caller holds the lock.
+func (m *Manager) launch(c *child) error {
+	cmd := exec.Command(c.spec.Path, c.spec.Args...)
+	cmd.Env, cmd.Dir = c.spec.Env, c.spec.Dir
+	if cmd.Env == nil {
+		cmd.Env = []string{}
+	}
+	cmd.Stdout, cmd.Stderr = c.log, c.log
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.spec.Unprivileged {
+		// A nested user namespace gives another uid without the right to any
+		// (user_namespaces(7)); files stay owned by the lab's own user.
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: m.uid, HostID: 0, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: m.uid, HostID: 0, Size: 1}}
+	}
+	if err := netns.Do(c.spec.Node, cmd.Start); err != nil {
+		return fmt.Errorf("start %s: %w", c.spec.Name, err)
+	}
+	c.cmd = cmd
+	c.info.State, c.info.PID, c.info.Started = Running, cmd.Process.Pid, time.Now()
+	return nil
+}
+
+// watch waits for the end of a process and starts it again if it should run.
+func (m *Manager) watch(c *child) {
+	defer close(c.done)
+	defer c.log.Close()
+	pause := 100 * time.Millisecond
+	for {
+		err := c.cmd.Wait()
+		m.mu.Lock()
+		c.info.Exit = exitText(err)
+		again := c.spec.KeepRunning && !m.stopping && !closed(c.quit)
+		c.info.State = Exited
+		if again {
+			c.info.State = Waiting
+		}
+		if time.Since(c.info.Started) > 10*time.Second {
+			pause = 100 * time.Millisecond
+		}
+		m.mu.Unlock()
+		if !again {
+			return
+		}
+		fmt.Fprintf(c.log, "meshlab: %s ended (%s); starting it again in %v\n", c.spec.Name, exitText(err), pause)
+		select {
+		case <-time.After(pause):
+		case <-c.quit:
+		}
+		pause = min(2*pause, 5*time.Second)
+		m.mu.Lock()
+		if m.stopping || closed(c.quit) {
+			c.info.State = Exited
+			m.mu.Unlock()
+			return
+		}
+		c.info.Restarts++
+		err = m.launch(c)
+		if err != nil {
+			c.info.State, c.info.Exit = Exited, err.Error()
+		}
+		m.mu.Unlock()
+		if err != nil {
+			fmt.Fprintf(c.log, "meshlab: %v\n", err)
+			return
+		}
+	}
+}
+
+// Stop ends a process: SIGTERM, and SIGKILL when it has not ended after five
+// seconds. Stopping a process that is not running is no error.
+func (m *Manager) Stop(ctx context.Context, name string) error {
+	m.mu.Lock()
+	c, ok := m.children[name]
+	if !ok {
+		m.mu.Unlock()
+		return fmt.Errorf("stop %s: %w", name, ErrUnknown)
+	}
+	if !closed(c.quit) {
+		close(c.quit)
+	}
+	pid, running := c.info.PID, c.info.State == Running
+	m.mu.Unlock()
+	if running {
+		_ = syscall.Kill(-pid, syscall.SIGTERM)
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+	case <-time.After(stopWait):
+	}
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	<-c.done
+	return nil
+}
+
+// ErrUnknown says that the lab has no process of that name.
+var ErrUnknown = errors.New("no such process")
+
+// List describes all processes, sorted by node and name.
+func (m *Manager) List() []Info {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]Info, 0, len(m.children))
+	for _, c := range m.children {
+		list = append(list, c.info)
+	}
+	slices.SortFunc(list, func(a, b Info) int {
+		return strings.Compare(a.Node+"\x00"+a.Name, b.Node+"\x00"+b.Name)
+	})
+	return list
+}
+
+// Tail returns the last n lines that a process has printed.
+func (m *Manager) Tail(name string, n int) (string, error) {
+	f, err := os.Open(m.LogFile(name))
+	if err != nil {
+		return "", fmt.Errorf("read log of %s: %w", name, err)
+	}
+	defer f.Close()
+	const window = 256 << 10
+	if st, err := f.Stat(); err == nil && st.Size() > window {
+		if _, err := f.Seek(-window, io.SeekEnd); err != nil {
+			return "", fmt.Errorf("read log of %s: %w", name, err)
+		}
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("read log of %s: %w", name, err)
+	}
+	lines := strings.SplitAfter(strings.TrimRight(string(text), "\n"), "\n")
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	return strings.Join(lines, ""), nil
+}
+
+func exitText(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

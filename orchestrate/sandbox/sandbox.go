@@ -1,0 +1,112 @@
+// Package sandbox starts a program inside kernel namespaces of its own: PID,
+// mount, network, IPC, UTS, and for an ordinary user a user namespace. All
+// that the program makes (processes, network namespaces, links, mounts, files
+// below /run) ends with the first process of the sandbox: the kernel
+// guarantees it (pid_namespaces(7)), whatever happened before.
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config says what runs in a sandbox.
+type Config struct {
+	Args  []string   // arguments of this same program, which must call Init
+	Files []*os.File // inherited as file descriptors 3, 4, ...
+	Log   *os.File   // standard output and error
+	Name  string     // host name inside
+}
+
+// ErrForbidden says that the kernel does not let this user make the
+// namespaces.
+var ErrForbidden = errors.New("the kernel forbids this user to make namespaces; `meshlab doctor` names the remedy")
+
+// Start starts this program again as the first process of a new sandbox. The
+// process is in a session of its own and outlives the caller.
+func Start(cfg Config) (*os.Process, error) {
+	cmd := exec.Command("/proc/self/exe", cfg.Args...)
+	cmd.ExtraFiles = cfg.Files
+	cmd.Stdout, cmd.Stderr = cfg.Log, cfg.Log
+	cmd.Dir = "/"
+	attr := &syscall.SysProcAttr{
+		Setsid: true,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET |
+			syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+	}
+	if uid := os.Geteuid(); uid != 0 {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	cmd.SysProcAttr = attr
+	if err := cmd.Start(); err != nil {
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EACCES) {
+			return nil, fmt.Errorf("make sandbox: %w (%w)", ErrForbidden, err)
+		}
+		return nil, fmt.Errorf("make sandbox: %w", err)
+	}
+	return cmd.Process, nil
+}
+
+// Init is what the first process of a sandbox does: it gives the sandbox its
+// own /proc and /run, starts this program again with args (and files
+// inherited from 3 on), and collects orphans until that one ends. It returns
+// the exit code to end with.
+func Init(args []string, files int) (int, error) {
+	if os.Getpid() != 1 {
+		return 0, errors.New("start sandbox: not the first process of a PID namespace; this command is for meshlab's own use")
+	}
+	if err := mounts(); err != nil {
+		return 0, err
+	}
+	argv := append([]string{os.Args[0]}, args...)
+	fds := []uintptr{0, 1, 2}
+	for i := range files {
+		fds = append(fds, uintptr(3+i))
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
+		Dir: "/", Env: os.Environ(), Files: fds,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("start supervisor: %w", err)
+	}
+	for {
+		var status syscall.WaitStatus
+		got, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return 0, fmt.Errorf("wait for supervisor: %w", err)
+		case got == pid && status.Exited():
+			return status.ExitStatus(), nil
+		case got == pid && status.Signaled():
+			return 128 + int(status.Signal()), nil
+		}
+	}
+}
+
+// mounts replaces what must be private. Nothing of it reaches the machine's
+// own mount namespace.
+func mounts() error {
+	steps := []struct {
+		source, target, fstype string
+		flags                  uintptr
+		data                   string
+	}{
+		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""},
+		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+		{"meshlab", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755"},
+	}
+	for _, s := range steps {
+		if err := unix.Mount(s.source, s.target, s.fstype, s.flags, s.data); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", s.source, s.target, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package orchestrate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Record is what the machine outside a lab remembers of it.
+type Record struct {
+	Lab       string    `json:"lab"`  // name of the lab file
+	Name      string    `json:"name"` // of this lab on this machine
+	Mesh      Mesh      `json:"mesh"`
+	PID       int       `json:"pid"`        // first process of the sandbox
+	StartTime uint64    `json:"start_time"` // of PID, clock ticks since boot: tells it from a later process with the same number
+	Created   time.Time `json:"created"`
+	Version   string    `json:"version"` // of meshlab
+}
+
+// State is the folder of one lab: its record, sockets and log.
+type State struct{ Dir string }
+
+// StateRoot is the folder that holds the state of this user's labs:
+// /run/meshlab for root, $XDG_RUNTIME_DIR/meshlab for others, and
+// /tmp/meshlab-UID where that variable is missing.
+func StateRoot() string {
+	if os.Geteuid() == 0 {
+		return "/run/meshlab"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			return filepath.Join(dir, "meshlab")
+		}
+	}
+	return fmt.Sprintf("/tmp/meshlab-%d", os.Geteuid())
+}
+
+// StateOf is the state folder of the named lab, which may not exist.
+func StateOf(name string) State { return State{filepath.Join(StateRoot(), name)} }
+
+// Control is the path of the supervisor's socket for verbs.
+func (s State) Control() string { return filepath.Join(s.Dir, "control.sock") }
+
+// Exec is the path of the supervisor's socket for commands.
+func (s State) Exec() string { return filepath.Join(s.Dir, "exec.sock") }
+
+// Log is the path of the supervisor's log.
+func (s State) Log() string { return filepath.Join(s.Dir, "supervisor.log") }
+
+func (s State) record() string { return filepath.Join(s.Dir, "lab.json") }
+
+// ErrNotUp says that no lab of that name is up.
+var ErrNotUp = errors.New("the lab is not up")
+
+// ErrUp says that a lab of that name is up already.
+var ErrUp = errors.New("the lab is up already")
+
+// Read returns the record. Without one the error matches ErrNotUp.
+func (s State) Read() (Record, error) {
+	var r Record
+	b, err := os.ReadFile(s.record())
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, ErrNotUp
+	}
+	if err != nil {
+		return r, fmt.Errorf("read record of lab: %w", err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("read record of lab %s: %w; `meshlab down %s` removes it", s.record(), err, filepath.Base(s.Dir))
+	}
+	return r, nil
+}
+
+// Write stores the record, whole or not at all.
+func (s State) Write(r Record) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode record of lab: %w", err)
+	}
+	tmp := s.record() + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return fmt.Errorf("write record of lab: %w", err)
+	}
+	if err := os.Rename(tmp, s.record()); err != nil {
+		return fmt.Errorf("write record of lab: %w", err)
+	}
+	return nil
+}
+
+// Claim makes the folder of a new lab. What a dead lab of the same name has
+// left is removed first; a live one is an error that matches ErrUp. The
+// returned function ends the claim, which keeps two `up` of one name apart.
+func (s State) Claim() (release func(), err error) {
+	root := filepath.Dir(s.Dir)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("create state folder: %w", err)
+	}
+	if st, err := os.Stat(root); err != nil {
+		return nil, fmt.Errorf("check state folder: %w", err)
+	} else if uid := st.Sys().(*syscall.Stat_t); uid != nil && int(uid.Uid) != os.Geteuid() {
+		return nil, fmt.Errorf("state folder %s belongs to another user (uid %d)", root, uid.Uid)
+	}
+	lock, err := os.OpenFile(s.Dir+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock lab: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another meshlab is bringing this lab up or down: %w", ErrUp)
+	}
+	release = func() {
+		os.Remove(lock.Name())
+		lock.Close()
+	}
+	if r, err := s.Read(); err == nil && r.Alive() {
+		release()
+		return nil, fmt.Errorf("%w (since %s, mesh %s): `meshlab down %s` ends it", ErrUp, r.Created.Format(time.DateTime), r.Mesh, r.Name)
+	}
+	if err := os.RemoveAll(s.Dir); err != nil {
+		release()
+		return nil, fmt.Errorf("remove what a dead lab left: %w", err)
+	}
+	if err := os.Mkdir(s.Dir, 0o700); err != nil {
+		release()
+		return nil, fmt.Errorf("create state folder: %w", err)
+	}
+	return release, nil
+}
+
+// Remove deletes the folder of a lab that is down.
+func (s State) Remove() error {
+	if err := os.RemoveAll(s.Dir); err != nil {
+		return fmt.Errorf("remove state of lab: %w", err)
+	}
+	_ = os.Remove(filepath.Dir(s.Dir)) // succeeds for the last lab only
+	return nil
+}
+
+// List returns the records of all labs of this user, dead ones included.
+func List() ([]Record, error) {
+	entries, err := os.ReadDir(StateRoot())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list labs: %w", err)
+	}
+	var all []Record
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		r, err := StateOf(e.Name()).Read()
+		if errors.Is(err, ErrNotUp) {
+			r = Record{Name: e.Name()}
+		} else if err != nil {
+			return all, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// Alive says whether the lab's first process still runs.
+func (r Record) Alive() bool {
+	t, err := StartTime(r.PID)
+	return err == nil && t == r.StartTime
+}
+
+// Kill ends the lab at once and waits until the kernel has removed all of
+// it. It is no error when the lab has ended already.
+func (r Record) Kill(timeout time.Duration) error {
+	if r.PID <= 1 {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(r.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open process %d of lab %s: %w", r.PID, r.Name, err)
+	}
+	defer unix.Close(fd)
+	if !r.Alive() { // checked after the open: the number cannot be reused now
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill process %d of lab %s: %w", r.PID, r.Name, err)
+	}
+	deadline := time.Now().Add(timeout)
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("lab %s: process %d has not ended after %v", r.Name, r.PID, timeout)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("wait for end of lab %s: %w", r.Name, err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+}
+
+// StartTime is when a process started, in clock ticks since boot: field 22
+// of /proc/PID/stat (proc(5)). A process that has ended but is not yet
+// collected counts as gone.
+func StartTime(pid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field, the name in parentheses, may itself hold spaces.
+	text := string(b)
+	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(f) < 20 {
+		return 0, fmt.Errorf("read /proc/%d/stat: too few fields", pid)
+	}
+	if f[0] == "Z" || f[0] == "X" {
+		return 0, os.ErrProcessDone
+	}
+	return strconv.ParseUint(f[19], 10, 64)
+}

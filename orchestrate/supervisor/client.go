@@ -1,0 +1,141 @@
+package supervisor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// Client speaks to the supervisor of a lab.
+type Client struct {
+	http *http.Client
+}
+
+// NewClient makes a client for the control socket at path.
+func NewClient(path string) *Client {
+	return &Client{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+	}}}
+}
+
+// Up brings the lab to life and reports each step. It returns when a real
+// request through the lab has succeeded, or with the error after which the
+// supervisor has begun to remove everything. When ctx ends first, the
+// supervisor removes everything too.
+func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Status, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return Status{}, fmt.Errorf("encode request: %w", err)
+	}
+	resp, err := c.do(ctx, http.MethodPost, "/up", body)
+	if err != nil {
+		return Status{}, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var e Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return Status{}, fmt.Errorf("read progress of lab: %w", err)
+		}
+		switch {
+		case e.Error != "":
+			return Status{}, errors.New(e.Error)
+		case e.Ready != nil:
+			return *e.Ready, nil
+		default:
+			report(e)
+		}
+	}
+	if err := lines.Err(); err != nil && ctx.Err() == nil {
+		return Status{}, fmt.Errorf("read progress of lab: %w", err)
+	}
+	if ctx.Err() != nil {
+		return Status{}, context.Cause(ctx)
+	}
+	return Status{}, errors.New("the lab's supervisor ended before the lab was ready")
+}
+
+// Status asks how the lab is doing.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	return s, c.json(ctx, http.MethodGet, "/status", nil, &s)
+}
+
+// Logs returns the last n lines that a process has printed.
+func (c *Client) Logs(ctx context.Context, name string, n int) (string, error) {
+	q := url.Values{"name": {name}, "n": {fmt.Sprint(n)}}
+	resp, err := c.do(ctx, http.MethodGet, "/logs?"+q.Encode(), nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
+}
+
+// Flows returns the flows of all bridges, as the controller's status gives
+// them.
+func (c *Client) Flows(ctx context.Context) (json.RawMessage, error) {
+	var raw json.RawMessage
+	return raw, c.json(ctx, http.MethodGet, "/flows", nil, &raw)
+}
+
+// Load makes one attempt from the client host. The URL of spec is relative:
+// request is the name of a request of the lab file, which fills in the rest.
+func (c *Client) Load(ctx context.Context, spec scenarios.LoadSpec) (scenarios.Attempt, error) {
+	var a scenarios.Attempt
+	body, err := json.Marshal(spec)
+	if err != nil {
+		return a, fmt.Errorf("encode load: %w", err)
+	}
+	return a, c.json(ctx, http.MethodPost, "/load", body, &a)
+}
+
+func (c *Client) json(ctx context.Context, method, path string, body []byte, into any) error {
+	resp, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read answer of supervisor: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://lab"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("speak to the lab's supervisor: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		var p problem
+		if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Error == "" {
+			return nil, fmt.Errorf("speak to the lab's supervisor: %s", resp.Status)
+		}
+		return nil, errors.New(p.Error)
+	}
+	return resp, nil
+}

@@ -1,0 +1,174 @@
+package supervisor
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"meshlab.dev/meshlab/orchestrate/netns"
+)
+
+// Command is a command to run inside a lab.
+type Command struct {
+	Node string   `json:"node"` // a host; a switch or "" is where the switches are
+	Args []string `json:"args"`
+	Env  []string `json:"env"`
+	TTY  bool     `json:"tty"` // standard input is a terminal of the command's own
+}
+
+type outcome struct {
+	Exit  int    `json:"exit"`
+	Error string `json:"error,omitempty"`
+}
+
+// maxCommand bounds an encoded Command, in bytes.
+const maxCommand = 1 << 20
+
+// Exec runs a command in the lab whose exec socket is at path, with the
+// caller's own stdin, stdout and stderr, and returns its exit code. When the
+// caller goes away, the command is killed.
+func Exec(path string, cmd Command, stdin, stdout, stderr *os.File) (int, error) {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return 0, fmt.Errorf("speak to the lab's supervisor: %w", err)
+	}
+	defer c.Close()
+	body, err := json.Marshal(cmd)
+	if err != nil {
+		return 0, fmt.Errorf("encode command: %w", err)
+	}
+	if len(body) > maxCommand {
+		return 0, fmt.Errorf("run command: arguments and environment take %d bytes, over %d", len(body), maxCommand)
+	}
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	rights := unix.UnixRights(int(stdin.Fd()), int(stdout.Fd()), int(stderr.Fd()))
+	if _, _, err := c.WriteMsgUnix(head, rights, nil); err != nil {
+		return 0, fmt.Errorf("send command: %w", err)
+	}
+	if _, err := c.Write(body); err != nil {
+		return 0, fmt.Errorf("send command: %w", err)
+	}
+	var out outcome
+	if err := json.NewDecoder(c).Decode(&out); err != nil {
+		if errors.Is(err, io.EOF) {
+			return 0, errors.New("the lab ended while the command ran")
+		}
+		return 0, fmt.Errorf("wait for command: %w", err)
+	}
+	if out.Error != "" {
+		return 0, errors.New(out.Error)
+	}
+	return out.Exit, nil
+}
+
+// serveExec answers commands until the listener is closed.
+func (s *Supervisor) serveExec(l *net.UnixListener) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			out := s.runCommand(c)
+			_ = json.NewEncoder(c).Encode(out) // the caller may be gone: nothing to do then
+		}()
+	}
+}
+
+func (s *Supervisor) runCommand(c *net.UnixConn) outcome {
+	cmd, files, err := receiveCommand(c)
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		return outcome{Error: err.Error()}
+	}
+	ns, err := s.namespaceOf(cmd.Node)
+	if err != nil {
+		return outcome{Error: err.Error()}
+	}
+	var child *exec.Cmd
+	err = netns.Do(ns, func() error {
+		child = exec.Command(cmd.Args[0], cmd.Args[1:]...)
+		child.Env, child.Dir = cmd.Env, "/"
+		child.Stdin, child.Stdout, child.Stderr = files[0], files[1], files[2]
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: cmd.TTY}
+		return child.Start()
+	})
+	if err != nil {
+		return outcome{Error: fmt.Sprintf("run %s on %s: %v", cmd.Args[0], cmd.Node, err)}
+	}
+	ended := make(chan struct{})
+	go func() { // the caller says nothing more: a read ends when it goes away
+		_, _ = c.Read(make([]byte, 1))
+		select {
+		case <-ended: // what the command left in the background may stay
+		default:
+			_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL)
+		}
+	}()
+	err = child.Wait()
+	close(ended)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return outcome{}
+	case errors.As(err, &exit):
+		if ws := exit.Sys().(syscall.WaitStatus); ws.Signaled() {
+			return outcome{Exit: 128 + int(ws.Signal())}
+		}
+		return outcome{Exit: exit.ExitCode()}
+	}
+	return outcome{Error: err.Error()}
+}
+
+func receiveCommand(c *net.UnixConn) (cmd Command, files []*os.File, err error) {
+	head, oob := make([]byte, 4), make([]byte, unix.CmsgSpace(3*4))
+	n, oobn, _, _, err := c.ReadMsgUnix(head, oob)
+	if err != nil || n != 4 {
+		return cmd, nil, fmt.Errorf("receive command: %d bytes: %w", n, err)
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return cmd, nil, fmt.Errorf("receive files of command: %w", err)
+	}
+	for _, m := range msgs {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return cmd, files, fmt.Errorf("receive files of command: %w", err)
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "stdio"))
+		}
+	}
+	if len(files) != 3 {
+		return cmd, files, fmt.Errorf("receive files of command: %d instead of 3", len(files))
+	}
+	size := binary.BigEndian.Uint32(head)
+	if size > maxCommand {
+		return cmd, files, fmt.Errorf("receive command: %d bytes, over %d", size, maxCommand)
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(c, body); err != nil {
+		return cmd, files, fmt.Errorf("receive command: %w", err)
+	}
+	if err := json.Unmarshal(body, &cmd); err != nil {
+		return cmd, files, fmt.Errorf("receive command: %w", err)
+	}
+	if len(cmd.Args) == 0 || cmd.Args[0] == "" {
+		return cmd, files, errors.New("run command: no command given")
+	}
+	return cmd, files, nil
+}

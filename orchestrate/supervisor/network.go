@@ -1,0 +1,67 @@
+package supervisor
+
+import (
+	"fmt"
+
+	"meshlab.dev/meshlab/orchestrate/link"
+	"meshlab.dev/meshlab/orchestrate/ovs"
+	"meshlab.dev/meshlab/topo"
+)
+
+// bridges plans a bridge for every switch of the lab. Cables to hosts end in
+// the bridge under the host's name; links between switches are patch ports.
+func bridges(lab *topo.Lab) []ovs.Bridge {
+	at := map[string]int{}
+	var all []ovs.Bridge
+	for _, n := range lab.Nodes {
+		if n.Kind == topo.KindSwitch {
+			at[n.Name] = len(all)
+			all = append(all, ovs.Bridge{Name: n.Name, DPID: n.DPID})
+		}
+	}
+	add := func(e topo.Endpoint, p ovs.Port) {
+		p.OFPort = e.Port
+		b := &all[at[e.Node]]
+		b.Ports = append(b.Ports, p)
+	}
+	for _, l := range lab.Links {
+		_, aSwitch := at[l.A.Node]
+		_, bSwitch := at[l.B.Node]
+		switch {
+		case aSwitch && bSwitch:
+			add(l.A, ovs.Port{Name: patchName(l.A), Peer: patchName(l.B)})
+			add(l.B, ovs.Port{Name: patchName(l.B), Peer: patchName(l.A)})
+		case aSwitch:
+			add(l.A, ovs.Port{Name: l.B.Node})
+		case bSwitch:
+			add(l.B, ovs.Port{Name: l.A.Node})
+		}
+	}
+	return all
+}
+
+func patchName(e topo.Endpoint) string { return fmt.Sprintf("%s.%d", e.Node, e.Port) }
+
+// cables plans a veth pair for every link between a host and a switch.
+func cables(lab *topo.Lab, txChecksumOffload bool) []link.Veth {
+	nodes := map[string]topo.Node{}
+	for _, n := range lab.Nodes {
+		nodes[n.Name] = n
+	}
+	var all []link.Veth
+	for _, l := range lab.Links {
+		host := l.A
+		if nodes[host.Node].Kind != topo.KindHost {
+			host = l.B
+		}
+		n := nodes[host.Node]
+		if n.Kind != topo.KindHost {
+			continue
+		}
+		all = append(all, link.Veth{
+			Host: n.Name, Device: host.Interface, Peer: n.Name,
+			MAC: n.MAC, IPv4: n.IPv4, MTU: l.MTU, TxChecksumOffload: txChecksumOffload,
+		})
+	}
+	return all
+}

@@ -1,0 +1,225 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/netns"
+	"meshlab.dev/meshlab/scenarios"
+	"meshlab.dev/meshlab/topo"
+)
+
+// Spec is what a request of the lab file is under a mesh.
+func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.LoadSpec, error) {
+	req, ok := lab.Requests[name]
+	if !ok {
+		return scenarios.LoadSpec{}, fmt.Errorf("lab %s has no request %q: it has %v", lab.Name, name, slices.Sorted(maps.Keys(lab.Requests)))
+	}
+	if lab.Client == nil {
+		return scenarios.LoadSpec{}, fmt.Errorf("lab %s has no client to send requests from", lab.Name)
+	}
+	for _, u := range lab.Client.Upstreams {
+		if u.Service != req.To {
+			continue
+		}
+		addr, err := mesh.Address(lab, u)
+		if err != nil {
+			return scenarios.LoadSpec{}, err
+		}
+		return scenarios.LoadSpec{
+			URL: "http://" + addr + req.Path, Method: req.Method, Headers: req.Headers, Body: req.Body,
+			Status: req.Expect.Status, Contains: req.Expect.Contains,
+		}, nil
+	}
+	return scenarios.LoadSpec{}, fmt.Errorf("request %s: the client has no upstream %s", name, req.To)
+}
+
+// firstRequests sends every request of the lab file once from the client
+// host, until the answer is right.
+func (r *raising) firstRequests(ctx context.Context) (string, error) {
+	if r.lab.Client == nil || len(r.lab.Requests) == 0 {
+		return "the lab file has no requests", nil
+	}
+	names := slices.Sorted(maps.Keys(r.lab.Requests))
+	for _, name := range names {
+		spec, err := Spec(r.lab, r.req.Mesh, name)
+		if err != nil {
+			return "", err
+		}
+		if err := r.untilRight(ctx, spec); err != nil {
+			return "", fmt.Errorf("request %s (%s %s from %s): %w", name, spec.Method, spec.URL, r.lab.Client.Node, err)
+		}
+	}
+	return strings.Join(names, ", ") + " answered as expected", nil
+}
+
+func (r *raising) untilRight(ctx context.Context, spec scenarios.LoadSpec) error {
+	last := errors.New("no answer yet")
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := requestOnce(try, r.lab.Client.Node, spec)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// requestOnce sends one request from a host and checks the answer.
+func requestOnce(ctx context.Context, node string, spec scenarios.LoadSpec) error {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, network, addr string) (net.Conn, error) { return dialFrom(ctx, node, addr) },
+	}}
+	req, err := http.NewRequestWithContext(ctx, spec.Method, spec.URL, strings.NewReader(spec.Body))
+	if err != nil {
+		return err
+	}
+	for k, v := range spec.Headers {
+		req.Header.Set(k, v)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != spec.Status {
+		return fmt.Errorf("status %s instead of %d: %.200s", resp.Status, spec.Status, body)
+	}
+	for _, want := range spec.Contains {
+		if !strings.Contains(string(body), want) {
+			return fmt.Errorf("the answer does not contain %q: %.200s", want, body)
+		}
+	}
+	return nil
+}
+
+// dialFrom opens a TCP connection from inside a host. addr holds an IP
+// address: names would be looked up on another thread, outside.
+func dialFrom(ctx context.Context, node, addr string) (c net.Conn, err error) {
+	err = netns.Do(node, func() error {
+		var d net.Dialer
+		c, err = d.DialContext(ctx, "tcp4", addr)
+		return err
+	})
+	return c, err
+}
+
+// publish forwards the user's loopback ports to their services, for a
+// browser; nothing that is measured passes here.
+func (r *raising) publish() {
+	for i, p := range r.req.Publish {
+		for _, svc := range r.lab.Services {
+			if svc.Name == p.Service {
+				addr := fmt.Sprintf("%s:%d", orchestrate.HostAddr(r.lab, svc.Node), svc.Port)
+				go forward(r.cfg.Published[i], svc.Node, addr)
+			}
+		}
+	}
+}
+
+func forward(l net.Listener, node, addr string) {
+	for {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer in.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			out, err := dialFrom(ctx, node, addr)
+			cancel()
+			if err != nil {
+				return // the browser sees the connection close, as with a dead server
+			}
+			defer out.Close()
+			done := make(chan struct{}, 2)
+			pipe := func(dst, src net.Conn) {
+				_, _ = io.Copy(dst, src)
+				_ = dst.(*net.TCPConn).CloseWrite()
+				done <- struct{}{}
+			}
+			go pipe(out, in)
+			go pipe(in, out)
+			<-done
+			<-done
+		}()
+	}
+}
+
+// serveLoad makes one attempt in a process of its own on the client host.
+func (s *Supervisor) serveLoad(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	lab, ready := s.lab, s.status.Ready
+	s.mu.Unlock()
+	if !ready || lab.Client == nil {
+		fail(w, http.StatusServiceUnavailable, errors.New("the lab is not ready, or has no client to send requests from"))
+		return
+	}
+	var out, errs strings.Builder
+	cmd := exec.CommandContext(r.Context(), self, "load")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = http.MaxBytesReader(w, r.Body, 8<<20), &out, &errs
+	cmd.Env = baseEnv("/")
+	cmd.WaitDelay = time.Second
+	if err := netns.Do(lab.Client.Node, cmd.Start); err != nil {
+		fail(w, http.StatusInternalServerError, fmt.Errorf("start load: %w", err))
+		return
+	}
+	if err := cmd.Wait(); err != nil {
+		fail(w, http.StatusInternalServerError, fmt.Errorf("load: %w: %s", err, strings.TrimSpace(errs.String())))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, out.String())
+}
+
+// serveFlows passes the controller's own account on.
+func (s *Supervisor) serveFlows(w http.ResponseWriter, r *http.Request) {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", controllerSocket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://controller/flows", nil)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, err)
+		return
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		fail(w, http.StatusBadGateway, fmt.Errorf("ask the controller for its flows: %w", err))
+		return
+	}
+	defer resp.Body.Close()
+	var raw json.RawMessage
+	if err := json.NewDecoder(resp.Body).Decode(&raw); err != nil {
+		fail(w, http.StatusBadGateway, fmt.Errorf("read the controller's flows: %w", err))
+		return
+	}
+	_ = json.NewEncoder(w).Encode(raw)
+}

@@ -1,0 +1,173 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/pipeline"
+	"meshlab.dev/meshlab/labs/builtin"
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/connect"
+	"meshlab.dev/meshlab/orchestrate/ovs"
+	"meshlab.dev/meshlab/orchestrate/process"
+	"meshlab.dev/meshlab/topo"
+)
+
+// self is this program, also when its file has been replaced since.
+const self = "/proc/self/exe"
+
+const controllerSocket = stateDir + "/controller.sock"
+
+// controller starts the controller and waits until every bridge carries its
+// flows. It needs no Consul for that: hosts reach each other from then on.
+func (r *raising) controller(ctx context.Context) (string, error) {
+	agents, err := r.agents()
+	if err != nil {
+		return "", err
+	}
+	fabric, datapaths := pipeline.FromLab(r.lab, r.req.Mesh == orchestrate.OVS)
+	cfg := controller.FileConfig{
+		Fabric: fabric,
+		Consul: controller.ConsulConfig{Address: "unix://" + agents[0].Socket},
+		Status: controllerSocket,
+	}
+	for _, d := range datapaths {
+		cfg.Datapaths = append(cfg.Datapaths, controller.DatapathConfig{Datapath: d, Address: ovs.ManagementSocket(d.Name)})
+	}
+	text, err := json.MarshalIndent(cfg, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("encode configuration of controller: %w", err)
+	}
+	file := filepath.Join(stateDir, "controller.json")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		return "", fmt.Errorf("write configuration of controller: %w", err)
+	}
+	err = r.procs.Start(process.Spec{
+		Name: "controller", Part: process.PartController,
+		Path: self, Args: []string{"controller", "--config", file},
+		Env: baseEnv(stateDir), KeepRunning: true,
+	})
+	if err != nil {
+		return "", err
+	}
+	n, err := r.inSync(ctx)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d flows on %d switches", n, len(datapaths)), nil
+}
+
+// services starts the application, all instances at once: a service whose
+// upstream is not there yet must bear with that, as on any real cluster.
+func (r *raising) services(context.Context) (string, error) {
+	for _, svc := range r.lab.Services {
+		spec, err := r.serviceSpec(svc)
+		if err != nil {
+			return "", err
+		}
+		if err := r.procs.Start(spec); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%d started", len(r.lab.Services)), nil
+}
+
+// serviceSpec says how an instance is started under the lab's mesh.
+func (r *raising) serviceSpec(svc topo.Service) (process.Spec, error) {
+	dir := filepath.Join(serviceDir, svc.Name)
+	spec := process.Spec{Name: svc.Name, Node: svc.Node, Part: process.PartService, Dir: dir, KeepRunning: true}
+	funcs := topo.Funcs{
+		Upstream: func(name string) (string, error) {
+			for _, u := range svc.Upstreams {
+				if u.Service == name {
+					return r.req.Mesh.Address(r.lab, u)
+				}
+			}
+			return "", fmt.Errorf("service %s has no upstream %q", svc.Name, name)
+		},
+		Address: func() string { return orchestrate.HostAddr(r.lab, svc.Node).String() },
+		Port:    func() string { return strconv.Itoa(int(svc.Port)) },
+	}
+	if svc.Builtin != "" {
+		b, ok := builtin.Lookup(svc.Builtin)
+		if !ok {
+			return spec, fmt.Errorf("service %s: no builtin %q", svc.Name, svc.Builtin)
+		}
+		spec.Path, spec.Args, spec.Unprivileged = self, []string{"service", svc.Builtin}, b.Unprivileged
+	} else {
+		words := make([]string, len(svc.Command))
+		for i, w := range svc.Command {
+			text, err := topo.Expand(w, funcs)
+			if err != nil {
+				return spec, fmt.Errorf("service %s: command: %w", svc.Name, err)
+			}
+			words[i] = text
+		}
+		if base := filepath.Dir(r.req.File); filepath.IsAbs(base) {
+			spec.Dir = base // a user's command runs where the lab file is, as with Compose
+		}
+		path, err := findProgram(words[0], spec.Dir)
+		if err != nil {
+			return spec, fmt.Errorf("service %s: %w", svc.Name, err)
+		}
+		spec.Path, spec.Args = path, words[1:]
+	}
+	spec.Env = baseEnv(dir)
+	for k, v := range svc.Environment {
+		text, err := topo.Expand(v, funcs)
+		if err != nil {
+			return spec, fmt.Errorf("service %s: environment %s: %w", svc.Name, k, err)
+		}
+		spec.Env = append(spec.Env, k+"="+text)
+	}
+	return spec, nil
+}
+
+func findProgram(name, dir string) (string, error) {
+	if filepath.Base(name) != name && !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("find program: %w", err)
+	}
+	return filepath.Abs(path)
+}
+
+func baseEnv(home string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}
+}
+
+// sidecars starts a proxy beside every service, in the mesh that wants them.
+func (r *raising) sidecars(ctx context.Context) (string, error) {
+	if r.req.Mesh != orchestrate.ConsulConnect {
+		return "", nil
+	}
+	agents, err := r.agents()
+	if err != nil {
+		return "", err
+	}
+	sockets := map[string]string{}
+	for _, a := range agents {
+		sockets[a.Spec.Node] = a.Socket
+	}
+	specs, proxy, err := connect.Sidecars(ctx, connect.Config{
+		Lab: r.lab, Consul: r.req.Consul, Sockets: sockets, Dir: stateDir + "/sidecar",
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, spec := range specs {
+		if err := r.procs.Start(spec); err != nil {
+			return "", err
+		}
+	}
+	r.env.Proxy = proxy.String()
+	return fmt.Sprintf("%d of %s", len(specs), r.env.Proxy), nil
+}
