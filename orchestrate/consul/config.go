@@ -31,6 +31,8 @@ type fileConfig struct {
 	Peering         toggle      `json:"peering"`
 	LogLevel        string      `json:"log_level"`
 
+	CheckUpdateInterval string `json:"check_update_interval"`
+
 	DisableUpdateCheck        bool `json:"disable_update_check"`
 	DisableAnonymousSignature bool `json:"disable_anonymous_signature"`
 	EnableScriptChecks        bool `json:"enable_script_checks"`
@@ -64,8 +66,10 @@ type toggle struct {
 // has: raft_multiplier 1 is what Consul recommends there (the default, 5,
 // suits small machines and makes an election five times longer), agents try
 // to join five times a second instead of every 30 s, and the server does not
-// wait for others. check_update_interval keeps its default of 5 min: with 0
-// every change of a check's output would wake all who watch the catalog.
+// wait for others. check_update_interval is how long a changed output of a
+// check waits before it reaches the catalog while the status stays the same:
+// the default, 5 min, hides why a service does not get healthy, and 0 would
+// wake all who watch the catalog whenever an answer differs from the last.
 func newFileConfig(c AgentConfig) fileConfig {
 	f := fileConfig{
 		NodeName:   c.Node,
@@ -77,6 +81,8 @@ func newFileConfig(c AgentConfig) fileConfig {
 
 		Performance: performance{RaftMultiplier: 1},
 		LogLevel:    "warn",
+
+		CheckUpdateInterval: "2s",
 
 		DisableUpdateCheck:        true,
 		DisableAnonymousSignature: true,

@@ -36,7 +36,7 @@ func TestLifeOfAService(t *testing.T) {
 		Services: []topo.Service{{
 			Name: "web1", Service: "web", Node: "h2", Port: 9090,
 			Upstreams:   []topo.Upstream{{Service: "db", BindPort: 9191}},
-			Healthcheck: topo.Healthcheck{HTTP: "/health", Interval: 100 * time.Millisecond},
+			Healthcheck: topo.Healthcheck{HTTP: "/health", Interval: time.Second},
 		}},
 		Client: &topo.Client{Node: "h3", Upstreams: []topo.Upstream{{Service: "web", BindPort: 9192}}},
 	}
@@ -51,7 +51,7 @@ func TestLifeOfAService(t *testing.T) {
 	register(t, nodes[2].Client, regs["h3"])
 
 	// Nothing listens yet: the wait must end with the reason.
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
 	err = consul.WaitHealthy(ctx, nodes[2].Client, regs["h2"])
 	cancel()
 	var unhealthy *consul.UnhealthyError
