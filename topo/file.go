@@ -1,0 +1,73 @@
+package topo
+
+// The structs of this file are a lab file as it is written: the decoder
+// reads a document into them, and lab.schema.json is generated from them. A
+// json tag without omitempty marks a key that a file must have; the
+// jsonschema tags hold what the schema can check by itself.
+
+type fileLab struct {
+	Name        text                 `json:"name" jsonschema:"pattern=^[a-z0-9][a-z0-9_-]{0\\,31}$" jsonschema_description:"Name of the lab: up to 32 of a-z, 0-9, _ and -."`
+	Description text                 `json:"description,omitempty" jsonschema_description:"What the lab is for, in a sentence or two."`
+	Mesh        fileMesh             `json:"mesh,omitempty" jsonschema_description:"Addresses and registry of the service mesh."`
+	Nodes       mapping[fileNode]    `json:"nodes" jsonschema:"minProperties=1" jsonschema_description:"Hosts and switches, by name."`
+	Links       []fileLink           `json:"links,omitempty" jsonschema_description:"Links between a switch and a host or another switch."`
+	Services    mapping[fileService] `json:"services,omitempty" jsonschema_description:"Instances of services, by name."`
+	Client      *fileClient          `json:"client,omitempty" jsonschema_description:"The host from which requests and load come."`
+	Requests    mapping[fileRequest] `json:"requests,omitempty" jsonschema_description:"HTTP requests that the client can make, by name."`
+}
+
+type fileMesh struct {
+	VIP      text `json:"vip,omitempty" jsonschema:"format=ipv4" jsonschema_description:"Virtual address of all upstreams. Default: the highest free address of the lab's network."`
+	Hairpin  text `json:"hairpin,omitempty" jsonschema:"format=ipv4" jsonschema_description:"Source address of connections from a host to itself. Default: the highest other free address."`
+	Registry text `json:"registry,omitempty" jsonschema:"enum=consul" jsonschema_description:"Where services register. Default: consul."`
+	Server   text `json:"server,omitempty" jsonschema_description:"Host that runs the Consul server. Default: an automatic host consul-server at the first switch."`
+}
+
+type fileNode struct {
+	Kind text `json:"kind" jsonschema:"enum=host,enum=switch" jsonschema_description:"host or switch."`
+	IPv4 text `json:"ipv4,omitempty" jsonschema:"pattern=^([0-9]{1\\,3}[.]){3}[0-9]{1\\,3}/[0-9]{1\\,2}$" jsonschema_description:"Hosts: address and prefix length, as in 192.168.1.11/24. Default: the lowest free address."`
+	MAC  text `json:"mac,omitempty" jsonschema:"pattern=^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$" jsonschema_description:"Hosts: MAC address. Default: made from the IPv4 address."`
+	DPID word `json:"dpid,omitempty" jsonschema_description:"Switches: OpenFlow datapath id, 16 hexadecimal digits or a decimal integer. Default: the lowest free number."`
+}
+
+type fileLink struct {
+	Endpoints []text `json:"endpoints" jsonschema:"minItems=2,maxItems=2" jsonschema_description:"Two ends: host:interface or switch:port."`
+	MTU       number `json:"mtu,omitempty" jsonschema:"minimum=576,maximum=9000" jsonschema_description:"Largest packet of the link in bytes. Default: 1500."`
+}
+
+type fileService struct {
+	Service     text            `json:"service,omitempty" jsonschema:"pattern=^[a-z0-9]([a-z0-9-]{0\\,61}[a-z0-9])?$" jsonschema_description:"Service that this is an instance of. Default: the instance's name."`
+	Node        text            `json:"node" jsonschema_description:"Host that it runs on."`
+	Port        number          `json:"port" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"TCP port at which it listens."`
+	Builtin     text            `json:"builtin,omitempty" jsonschema_description:"Service that is part of meshlab; excludes command."`
+	Command     []word          `json:"command,omitempty" jsonschema:"minItems=1" jsonschema_description:"Program and arguments; templates are expanded. Excludes builtin."`
+	Environment mapping[word]   `json:"environment,omitempty" jsonschema_description:"Environment variables; templates are expanded."`
+	Upstreams   mapping[number] `json:"upstreams,omitempty" jsonschema_description:"Services that it calls, and the port at which the mesh offers each."`
+	Healthcheck fileHealthcheck `json:"healthcheck,omitempty" jsonschema_description:"How its health is checked. Default: a TCP connection every second."`
+	Publish     number          `json:"publish,omitempty" jsonschema:"minimum=0,maximum=65535" jsonschema_description:"Loopback port of the user that is forwarded to it; 0: any free one."`
+}
+
+type fileHealthcheck struct {
+	TCP      flag `json:"tcp,omitempty" jsonschema_description:"A TCP connection is enough; excludes http."`
+	HTTP     text `json:"http,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path of a GET that must be answered with 2xx; excludes tcp."`
+	Interval text `json:"interval,omitempty" jsonschema_description:"Time between two checks, as in 500ms or 1s. Default: 1s."`
+}
+
+type fileClient struct {
+	Node      text            `json:"node,omitempty" jsonschema_description:"Host of the client. Default: an automatic host client at the first switch."`
+	Upstreams mapping[number] `json:"upstreams,omitempty" jsonschema_description:"Services that it calls, and the port at which the mesh offers each."`
+}
+
+type fileRequest struct {
+	To      text          `json:"to" jsonschema_description:"Service to call: one of the client's upstreams."`
+	Method  text          `json:"method,omitempty" jsonschema:"enum=GET,enum=HEAD,enum=POST,enum=PUT,enum=PATCH,enum=DELETE,enum=OPTIONS" jsonschema_description:"HTTP method. Default: GET."`
+	Path    text          `json:"path,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path, and query if there is one. Default: /."`
+	Headers mapping[word] `json:"headers,omitempty" jsonschema_description:"HTTP headers."`
+	Body    text          `json:"body,omitempty" jsonschema_description:"Body of the request."`
+	Expect  fileExpect    `json:"expect,omitempty" jsonschema_description:"What a good answer is."`
+}
+
+type fileExpect struct {
+	Status   number `json:"status,omitempty" jsonschema:"minimum=200,maximum=599" jsonschema_description:"HTTP status. Default: 200."`
+	Contains []word `json:"contains,omitempty" jsonschema_description:"Texts that the body must hold, all of them."`
+}
