@@ -41,8 +41,6 @@ func joinActions(actions []Action) string {
 // not always the one it prints in a match.
 func setFieldName(f Field) string {
 	switch f {
-	case InputPort:
-		return "in_port_oxm"
 	case EthSrc:
 		return "eth_src"
 	case EthDst:
@@ -88,10 +86,7 @@ func (a SetField) String() string {
 
 // String is load:0x1->NXM_NX_REG0[].
 func (a Load) String() string {
-	if a.Value == 0 {
-		return "load:0->" + a.Dst.String()
-	}
-	return fmt.Sprintf("load:%#x->%s", a.Value, a.Dst)
+	return "load:" + hexString(a.Value) + "->" + a.Dst.String()
 }
 
 // String is move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[].
@@ -117,9 +112,6 @@ func (a CT) String() string {
 	}
 	if len(a.Exec) > 0 {
 		parts = append(parts, "exec("+joinActions(a.Exec)+")")
-	}
-	if len(parts) == 0 {
-		return "ct"
 	}
 	return "ct(" + strings.Join(parts, ",") + ")"
 }

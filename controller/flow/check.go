@@ -5,9 +5,14 @@ import (
 	"fmt"
 )
 
-// TableAll stands for every table in a request, so no flow can live in it
-// and no action can continue there (OpenFlow 1.3.5, section 7.3.4.1, OFPTT_ALL).
-const TableAll = 0xff
+const (
+	// LastTable is the last table that flows can live in: Open vSwitch keeps
+	// table 254 to itself.
+	LastTable = 0xfd
+	// TableAll stands for every table in a request (OpenFlow 1.3.5, section
+	// 7.3.4.1, OFPTT_ALL).
+	TableAll = 0xff
+)
 
 // Check tells all that a switch would refuse in the flow, or worse accept
 // and read differently: a test of a header whose protocol is not tested,
@@ -15,8 +20,8 @@ const TableAll = 0xff
 // width, writes to what cannot be written. The error joins every fault found.
 func Check(f Flow) error {
 	var errs []error
-	if f.Table == TableAll {
-		errs = append(errs, fmt.Errorf("table %d means all tables: use 0 to 254", TableAll))
+	if f.Table > LastTable {
+		errs = append(errs, fmt.Errorf("table %d is reserved: use 0 to %d", f.Table, LastTable))
 	}
 	match := f.Match
 	if match == nil {
@@ -103,8 +108,8 @@ func checkActions(actions []Action, m Match) []error {
 func checkAction(a Action, m Match) []error {
 	switch a := a.(type) {
 	case Output:
-		if a.Port == 0 || a.Port == PortAny || a.Port > 0xffffff00 && a.Port < PortInPort {
-			return []error{fmt.Errorf("output to port %d, which no switch has", a.Port)}
+		if a.Port == 0 || a.Port == PortAny || a.Port == PortTable || a.Port > 0xffffff00 && a.Port < PortInPort {
+			return []error{fmt.Errorf("output to port %s, which no flow can use", portString(a.Port))}
 		}
 	case OutputReg:
 		return checkRange(a.From, m)
@@ -115,6 +120,9 @@ func checkAction(a Action, m Match) []error {
 		}
 		if a.Field == CTLabel {
 			return []error{errors.New("set_field of ct_label: load its parts instead, its 128 bits do not fit")}
+		}
+		if a.Field == InputPort {
+			return []error{errors.New("set_field of in_port is forbidden (OpenFlow 1.3.5, section 5.12): load it instead")}
 		}
 		errs := checkDst(a.Field.All(), m)
 		if a.Value&^a.Field.FullMask() != 0 {
@@ -138,8 +146,8 @@ func checkAction(a Action, m Match) []error {
 		}
 		return errs
 	case Resubmit:
-		if a.Table == TableAll {
-			return []error{fmt.Errorf("resubmit to table %d: use 0 to 254", TableAll)}
+		if a.Table > LastTable {
+			return []error{fmt.Errorf("resubmit to table %d, which is reserved: use 0 to %d", a.Table, LastTable)}
 		}
 	case UseGroup:
 		if a.ID > MaxGroupID {
@@ -158,8 +166,8 @@ func checkCT(a CT, m Match) []error {
 	if v, ok := m.exact(EthType); m != nil && (!ok || v != EthTypeIPv4) {
 		errs = append(errs, fmt.Errorf("ct needs a test of %s for %#x", EthType, EthTypeIPv4))
 	}
-	if a.Table != nil && *a.Table == TableAll {
-		errs = append(errs, fmt.Errorf("ct with table %d: use 0 to 254", TableAll))
+	if a.Table != nil && *a.Table > LastTable {
+		errs = append(errs, fmt.Errorf("ct with table %d, which is reserved: use 0 to %d", *a.Table, LastTable))
 	}
 	if len(a.Exec) > 0 && !a.Commit {
 		errs = append(errs, errors.New("ct with exec but without commit stores nothing"))

@@ -18,6 +18,7 @@ const (
 	IPProtoICMP = 1
 	IPProtoTCP  = 6
 	IPProtoUDP  = 17
+	IPProtoSCTP = 132
 )
 
 // Bits of CTState (ovs-fields(7), ct_state).
@@ -56,17 +57,19 @@ func printOrder(f Field) int {
 		return 20 + int(f-Reg0)
 	case f == InputPort:
 		return 30
-	case f == TCPFlags:
-		return 99 // after the ports
-	case f == UDPSrc, f == UDPDst:
-		return 40 + int(f)
+	case f == ARPOp, f == TCPFlags:
+		return 40 + int(ARPTPA)*2 + int(f) // after the addresses, and the ports
+	case f == ARPSHA, f == ARPTHA:
+		return 40 + int(ARPTPA)*4 + int(f)
 	default:
 		return 40 + int(f)
 	}
 }
 
-// canonical is the match in print order; the receiver stays as it is.
-func (m Match) canonical() Match {
+// Canonical is the match in the order of printing, in which prerequisites
+// come before what needs them, as the wire demands too. The receiver stays
+// as it is.
+func (m Match) Canonical() Match {
 	out := slices.Clone(m)
 	slices.SortStableFunc(out, func(a, b FieldMatch) int { return printOrder(a.Field) - printOrder(b.Field) })
 	return out
@@ -104,6 +107,8 @@ func (m Match) shorthand() (word string, coversProto bool) {
 		return "udp", true
 	case IPProtoICMP:
 		return "icmp", true
+	case IPProtoSCTP:
+		return "sctp", true
 	default:
 		return "ip", false
 	}
@@ -113,16 +118,19 @@ func (m Match) shorthand() (word string, coversProto bool) {
 // for a match of every packet.
 func (m Match) String() string {
 	word, coversProto := m.shorthand()
-	var parts []string
-	for _, fm := range m.canonical() {
+	var parts, last []string
+	for _, fm := range m.Canonical() {
 		switch {
 		case fm.Field == EthType && word != "":
 			parts = append(parts, word)
 		case fm.Field == IPProto && coversProto:
+		case fm.Field == IPProto:
+			last = append(last, fm.String()) // behind the addresses
 		default:
 			parts = append(parts, fm.String())
 		}
 	}
+	parts = append(parts, last...)
 	return strings.Join(parts, ",")
 }
 
@@ -137,9 +145,7 @@ func (fm FieldMatch) String() string {
 	case CTState:
 		return name + "=" + flagString(fm.Value, fm.Mask, ctStateNames())
 	case TCPFlags:
-		if fm.Mask != fm.Field.FullMask() {
-			return name + "=" + flagString(fm.Value, fm.Mask, tcpFlagNames())
-		}
+		return name + "=" + flagString(fm.Value, fm.Mask, tcpFlagNames())
 	}
 	if fm.Mask == fm.Field.FullMask() {
 		return name + "=" + valueString(fm.Field, fm.Value)
@@ -154,25 +160,42 @@ func (fm FieldMatch) String() string {
 	case EthSrc, EthDst, ARPSHA, ARPTHA:
 		return name + "=" + valueString(fm.Field, fm.Value) + "/" + valueString(fm.Field, fm.Mask)
 	default:
-		return fmt.Sprintf("%s=%#x/%#x", name, fm.Value, fm.Mask)
+		return name + "=" + hexString(fm.Value) + "/" + hexString(fm.Mask)
 	}
 }
 
+// flagString is +est-rpl for a test of some flags, and est|trk, naming only
+// those that are set, for a test of all.
 func flagString(value, mask uint64, names []string) string {
+	all := uint64(1)<<len(names) - 1
 	var b strings.Builder
 	for i, name := range names {
 		bit := uint64(1) << i
-		if mask&bit == 0 {
+		switch {
+		case mask&bit == 0, mask == all && value&bit == 0:
 			continue
-		}
-		if value&bit != 0 {
+		case mask == all && b.Len() > 0:
+			b.WriteByte('|')
+		case mask == all:
+		case value&bit != 0:
 			b.WriteByte('+')
-		} else {
+		default:
 			b.WriteByte('-')
 		}
 		b.WriteString(name)
 	}
+	if b.Len() == 0 {
+		return "0"
+	}
 	return b.String()
+}
+
+// hexString is C's "%#x", which has no prefix for zero.
+func hexString(v uint64) string {
+	if v == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%#x", v)
 }
 
 // valueString prints a whole field's value the way a person reads it:
@@ -185,11 +208,11 @@ func valueString(f Field, v uint64) string {
 		return net.HardwareAddr{byte(v >> 40), byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}.String()
 	case InputPort:
 		return portString(uint32(v))
-	case TCPFlags:
-		return fmt.Sprintf("%#03x", v)
-	case EthType, CTMark, CTLabel, CTState,
+	case EthType:
+		return fmt.Sprintf("0x%04x", v)
+	case TCPFlags, CTMark, CTLabel, CTState,
 		Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7:
-		return fmt.Sprintf("%#x", v)
+		return hexString(v)
 	default:
 		return strconv.FormatUint(v, 10)
 	}
@@ -250,7 +273,7 @@ func (g Group) String() string {
 	fmt.Fprintf(&b, "group_id=%d,type=%s", g.ID, g.Type)
 	for _, bucket := range g.Buckets {
 		b.WriteString(",bucket=")
-		if g.Type == GroupSelect {
+		if g.Type == GroupSelect && bucket.Weight != 1 { // 1 is the default
 			fmt.Fprintf(&b, "weight:%d,", bucket.Weight)
 		}
 		b.WriteString("actions=")
