@@ -28,7 +28,7 @@ func Check(f Flow) error {
 		match = Match{} // nil means to the helpers that there is no match to judge by
 	}
 	errs = append(errs, checkMatch(match)...)
-	errs = append(errs, checkActions(f.Actions, match)...)
+	errs = append(errs, checkActions(f.Actions, scope{match: match})...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("check flow %q: %w", f.String(), err)
 	}
@@ -95,24 +95,30 @@ func prerequisite(f Field, m Match) error {
 	return nil
 }
 
-func checkActions(actions []Action, m Match) []error {
+// scope is where an action stands.
+type scope struct {
+	match Match // of its flow; nil when unknown, as in a group
+	exec  bool  // within ct(exec(...))
+}
+
+func checkActions(actions []Action, s scope) []error {
 	var errs []error
 	for i, a := range actions {
-		for _, err := range checkAction(a, m) {
+		for _, err := range checkAction(a, s) {
 			errs = append(errs, fmt.Errorf("action %d: %w", i+1, err))
 		}
 	}
 	return errs
 }
 
-func checkAction(a Action, m Match) []error {
+func checkAction(a Action, s scope) []error {
 	switch a := a.(type) {
 	case Output:
 		if a.Port == 0 || a.Port == PortAny || a.Port == PortTable || a.Port > 0xffffff00 && a.Port < PortInPort {
 			return []error{fmt.Errorf("output to port %s, which no flow can use", portString(a.Port))}
 		}
 	case OutputReg:
-		return checkRange(a.From, m)
+		return checkRange(a.From, s)
 	case InPort, Controller:
 	case SetField:
 		if !a.Field.valid() {
@@ -124,13 +130,13 @@ func checkAction(a Action, m Match) []error {
 		if a.Field == InputPort {
 			return []error{errors.New("set_field of in_port is forbidden (OpenFlow 1.3.5, section 5.12): load it instead")}
 		}
-		errs := checkDst(a.Field.All(), m)
+		errs := checkDst(a.Field.All(), s)
 		if a.Value&^a.Field.FullMask() != 0 {
 			errs = append(errs, fmt.Errorf("set_field of %s to %#x, wider than its %d bits", a.Field, a.Value, a.Field.Bits()))
 		}
 		return errs
 	case Load:
-		errs := checkDst(a.Dst, m)
+		errs := checkDst(a.Dst, s)
 		switch {
 		case len(errs) > 0:
 		case a.Dst.Bits > 64:
@@ -140,7 +146,7 @@ func checkAction(a Action, m Match) []error {
 		}
 		return errs
 	case Move:
-		errs := append(checkRange(a.Src, m), checkDst(a.Dst, m)...)
+		errs := append(checkRange(a.Src, s), checkDst(a.Dst, s)...)
 		if a.Src.Bits != a.Dst.Bits {
 			errs = append(errs, fmt.Errorf("move of %d bits into %d bits: both ends must be equally wide", a.Src.Bits, a.Dst.Bits))
 		}
@@ -154,16 +160,16 @@ func checkAction(a Action, m Match) []error {
 			return []error{fmt.Errorf("group %#x is above the last group id %#x", a.ID, MaxGroupID)}
 		}
 	case CT:
-		return checkCT(a, m)
+		return checkCT(a, s)
 	default:
 		return []error{fmt.Errorf("unknown action %T", a)}
 	}
 	return nil
 }
 
-func checkCT(a CT, m Match) []error {
+func checkCT(a CT, s scope) []error {
 	var errs []error
-	if v, ok := m.exact(EthType); m != nil && (!ok || v != EthTypeIPv4) {
+	if v, ok := s.match.exact(EthType); s.match != nil && (!ok || v != EthTypeIPv4) {
 		errs = append(errs, fmt.Errorf("ct needs a test of %s for %#x", EthType, EthTypeIPv4))
 	}
 	if a.Table != nil && *a.Table > LastTable {
@@ -172,56 +178,47 @@ func checkCT(a CT, m Match) []error {
 	if len(a.Exec) > 0 && !a.Commit {
 		errs = append(errs, errors.New("ct with exec but without commit stores nothing"))
 	}
+	inner := scope{match: s.match, exec: true}
 	for _, e := range a.Exec {
-		var dst Field
-		switch e := e.(type) {
-		case Load:
-			dst = e.Dst.Field
-		case Move:
-			dst = e.Dst.Field
-		case SetField:
-			dst = e.Field
-		}
-		if dst != CTMark && dst != CTLabel {
-			errs = append(errs, fmt.Errorf("ct(exec(%s)): only ct_mark and ct_label can be written there", e))
-			continue
-		}
-		for _, err := range checkAction(e, m) {
-			if !errors.Is(err, errOutsideExec) {
-				errs = append(errs, err)
-			}
+		switch e.(type) {
+		case Load, Move, SetField:
+			errs = append(errs, checkAction(e, inner)...)
+		default:
+			errs = append(errs, fmt.Errorf("ct(exec(%s)): only ct_mark and ct_label can be written there, nothing else be done", joinActions([]Action{e})))
 		}
 	}
 	return errs
 }
 
-// errOutsideExec marks a write that is right only inside ct(exec(...)).
-var errOutsideExec = errors.New("only ct(commit,exec(...)) writes it")
-
-func checkRange(r Range, m Match) []error {
+func checkRange(r Range, s scope) []error {
 	if !r.Field.valid() {
 		return []error{fmt.Errorf("range of unknown field %d", r.Field)}
 	}
 	if r.Bits == 0 || int(r.Start)+int(r.Bits) > int(r.Field.Bits()) {
 		return []error{fmt.Errorf("range of %d bits from bit %d is not inside %s, which has %d", r.Bits, r.Start, r.Field, r.Field.Bits())}
 	}
-	if m == nil {
+	if s.match == nil {
 		return nil
 	}
-	if err := prerequisite(r.Field, m); err != nil {
+	if err := prerequisite(r.Field, s.match); err != nil {
 		return []error{err}
 	}
 	return nil
 }
 
-func checkDst(r Range, m Match) []error {
-	errs := checkRange(r, m)
+func checkDst(r Range, s scope) []error {
+	errs := checkRange(r, s)
 	if len(errs) > 0 {
 		return errs
 	}
+	tracked := r.Field == CTMark || r.Field == CTLabel
+	switch {
+	case tracked && !s.exec:
+		return []error{fmt.Errorf("write to %s: only ct(commit,exec(...)) can", r.Field)}
+	case !tracked && s.exec:
+		return []error{fmt.Errorf("write to %s in ct(exec(...)): only ct_mark and ct_label can be written there", r.Field)}
+	}
 	switch r.Field {
-	case CTMark, CTLabel:
-		return []error{fmt.Errorf("write to %s: %w", r.Field, errOutsideExec)}
 	case EthType, IPProto, TCPFlags, CTState, CTZone:
 		return []error{fmt.Errorf("write to %s, which is read-only", r.Field)}
 	}

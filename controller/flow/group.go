@@ -23,7 +23,7 @@ func CheckGroup(g Group) error {
 	var weights int
 	for i, b := range g.Buckets {
 		weights += int(b.Weight)
-		for _, err := range checkActions(b.Actions, nil) {
+		for _, err := range checkActions(b.Actions, scope{}) {
 			errs = append(errs, fmt.Errorf("bucket %d: %w", i+1, err))
 		}
 	}
