@@ -38,11 +38,14 @@ func Compile(f Fabric, dp Datapath, snap mesh.Snapshot) (Program, error) {
 		c.local = append(c.local, access{Host: hosts[name], port: dp.Access[name]})
 	}
 	c.switching(hosts)
-	if f.Mesh {
+	if !f.Mesh {
+		c.add(TableClassify, priorityMiss, nil, do(next(TableL2)), "everything is switched by its MAC address")
+	} else {
 		c.classify()
 		c.arp()
 		c.hosts(hosts)
 		v := c.view(snap)
+		c.direct(v)
 		c.forward(v)
 		c.reply(v)
 	}

@@ -134,18 +134,17 @@ func (c *compiler) translate() {
 	for _, h := range c.local {
 		c.add(TableTranslate, priorityMain,
 			tcp(flow.InputPort.Is(uint64(h.port)), regAddr.Is(addrValue(h.Addr))),
-			do(
-				move(regAddr.All(), flow.IPv4Dst.All()),
-				move(low16(regPort), flow.TCPDst.All()),
+			append(toInstance(),
 				set(flow.IPv4Src, addrValue(c.fabric.Hairpin)),
 				set(flow.EthSrc, c.fabric.VIPMAC.value()),
 				set(flow.EthDst, h.MAC.value()),
 				flow.InPort{},
 			), "the instance is on the client's own host %s: back to it, from %s", h.Name, c.fabric.Hairpin)
 	}
-	c.add(TableTranslate, priorityDefault, tcp(), do(
-		move(regAddr.All(), flow.IPv4Dst.All()),
-		move(low16(regPort), flow.TCPDst.All()),
-		next(TableL3),
-	), "the destination becomes the instance")
+	c.add(TableTranslate, priorityDefault, tcp(), append(toInstance(), next(TableL3)), "the destination becomes the instance")
+}
+
+// toInstance makes the instance in the registers the destination.
+func toInstance() []flow.Action {
+	return do(move(regAddr.All(), flow.IPv4Dst.All()), move(low16(regPort), flow.TCPDst.All()))
 }

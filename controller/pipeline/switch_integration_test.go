@@ -58,6 +58,19 @@ func TestRealTraffic(t *testing.T) {
 	l.answers(l.mustDial("h1", h3+":80"), "a "+h1) // beside the mesh
 	l.answers(l.mustDial("h2", h3+":80"), "a "+h2)
 
+	// Directly from the port that the mesh has just used to the same instance.
+	for _, to := range []string{vip + ":9000", h3 + ":80"} {
+		conn, err := l.dial("h1", 5001, to)
+		if err != nil {
+			t.Fatalf("dial %s from port 5001: %v", to, err)
+		}
+		l.answers(conn, "a "+h1)
+		if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+
 	// Larger than any segment: checksums and sequence numbers hold.
 	if _, err := remote.Write(append(bytes.Repeat([]byte("x"), 1<<20), '\n')); err != nil {
 		t.Fatal(err)

@@ -16,10 +16,9 @@ const (
 // multicast address (IEEE 802, section 8.2).
 const groupBit = 1 << 40
 
-// switching writes table 90 and the way into it: plain Ethernet switching
-// with known addresses and a tree for broadcast.
+// switching writes table 90: plain Ethernet switching with known addresses
+// and a tree for broadcast.
 func (c *compiler) switching(hosts map[string]Host) {
-	c.add(TableClassify, priorityMiss, nil, do(next(TableL2)), "everything else is switched by its MAC address")
 	for _, name := range sortedKeys(c.ways) {
 		c.add(TableL2, priorityMain, flow.Match{flow.EthDst.Is(hosts[name].MAC.value())},
 			do(flow.Output{Port: c.ways[name]}), "to %s", name)
@@ -35,8 +34,10 @@ func (c *compiler) switching(hosts map[string]Host) {
 	c.add(TableL2, priorityMiss, nil, nil, "no host has this MAC address")
 }
 
-// classify writes table 0.
+// classify writes tables 0 and 15.
 func (c *compiler) classify() {
+	c.add(TableClassify, priorityMiss, nil, do(next(TableDeliver)), "everything else goes to its MAC address")
+	c.add(TableDeliver, priorityMiss, nil, do(next(TableL2)), "neither TCP nor for a host of this switch")
 	vip, hairpin := addrValue(c.fabric.VIP), addrValue(c.fabric.Hairpin)
 	for _, h := range c.local {
 		in := flow.InputPort.Is(uint64(h.port))
@@ -46,7 +47,9 @@ func (c *compiler) classify() {
 			do(next(TableService)), "%s calls the mesh", h.Name)
 		c.add(TableClassify, priorityFirst, tcp(in, flow.IPv4Dst.Is(hairpin)),
 			do(next(TableHairpin)), "a service on %s answers a client on %s", h.Name, h.Name)
-		c.add(TableClassify, priorityMain, tcp(flow.EthDst.Is(h.MAC.value())),
+		c.add(TableClassify, priorityMain, tcp(in, flow.TCPFlags.Masked(tcpSYN, tcpSYN|tcpACK)),
+			do(next(TableDirect)), "%s opens a connection", h.Name)
+		c.add(TableDeliver, priorityMain, tcp(flow.EthDst.Is(h.MAC.value())),
 			do(load(regOut, uint64(h.port)), next(TableReply)), "TCP to %s: perhaps an answer to it through the mesh", h.Name)
 	}
 }

@@ -18,10 +18,26 @@
 // port b in ct_label. Only the switch that the client is attached to does
 // this, once per direction; all others switch on addresses.
 //
+// # Connections beside the mesh
+//
+// A host may also connect to I:q directly. Answers to that pass ct as well,
+// find nothing, and leave as they came. Only one thing can go wrong: the host
+// uses a port p again that the mesh has just used to the same instance, and
+// the entry of that connection, closed but not yet expired, claims the
+// answers. So the first packet of a direct connection passes ct too, under
+// the canonical tuple: a SYN removes a closed entry. When the entry is not
+// closed, both connections would be the same one to the instance, which sees
+// C:p -> I:q in both cases, and the direct one is refused. (The other way
+// round nothing tells the switch of the older, direct connection; the chance
+// is that of one port among all ephemeral ones.)
+//
 // # Tables
 //
-//	 0 classify   ARP, calls to the VIP, hairpin answers, TCP to a local host, the rest
+//	 0 classify   ARP, calls to the VIP, hairpin answers, other connections, the rest
 //	 5 ARP        answers for VIP and Hairpin on access ports
+//	10 direct     first packet of a connection to an instance without the VIP: ct
+//	12 free       the same to the instance as a stored connection -> reset; else -> 15
+//	15 deliver    TCP to a local host -> 70; the rest -> 90
 //	20 service    client and bind port -> service; ct
 //	30 state      known connection -> 32; stray -> drop; new -> 40
 //	32 pinned     known connection: number of the instance -> address and port
@@ -38,9 +54,9 @@
 // # Size
 //
 // Table 20 has a flow per upstream of a local host, 34 one per bind port, 40
-// one per service called from here, 32, 70 and 75 one per instance of these,
-// 60 and 90 one per host, 0, 50 and 72 a few per access port. Nothing is a
-// product of two of these, and nothing depends on connections.
+// one per service called from here, 10, 12, 32, 70 and 75 one per instance of
+// these, 60 and 90 one per host, 0, 15, 50 and 72 a few per access port.
+// Nothing is a product of two of these, and nothing depends on connections.
 package pipeline
 
 import "meshlab.dev/meshlab/controller/flow"
@@ -49,6 +65,9 @@ import "meshlab.dev/meshlab/controller/flow"
 const (
 	TableClassify  uint8 = 0
 	TableARP       uint8 = 5
+	TableDirect    uint8 = 10
+	TableFree      uint8 = 12
+	TableDeliver   uint8 = 15
 	TableService   uint8 = 20
 	TableState     uint8 = 30
 	TablePinned    uint8 = 32
@@ -70,6 +89,12 @@ func TableName(table uint8) string {
 		return "classify"
 	case TableARP:
 		return "arp"
+	case TableDirect:
+		return "direct"
+	case TableFree:
+		return "free"
+	case TableDeliver:
+		return "deliver"
 	case TableService:
 		return "service"
 	case TableState:
