@@ -1,0 +1,123 @@
+// Package consul follows a Consul catalog with blocking queries and turns it
+// into snapshots of the mesh: services and their health, and the upstreams
+// of sidecar registrations. It only reads, and knows nothing of switches.
+package consul
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"meshlab.dev/meshlab/controller/mesh"
+)
+
+// Config says what to watch. Zero durations take the defaults.
+type Config struct {
+	Client   *api.Client
+	Logger   *slog.Logger
+	Wait     time.Duration // longest wait of one query at Consul, 1 min
+	Spacing  time.Duration // time between two queries of one kind in the long run, 20 ms
+	Debounce time.Duration // how long changes are gathered before a snapshot, 3 ms
+	MaxRetry time.Duration // longest pause after an error, 3 s
+}
+
+const (
+	defaultWait     = time.Minute
+	defaultSpacing  = 20 * time.Millisecond
+	defaultDebounce = 3 * time.Millisecond
+	defaultMaxRetry = 3 * time.Second
+	firstRetry      = 50 * time.Millisecond
+	burst           = 20 // queries that may come without spacing after a quiet time
+)
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&c.Wait, defaultWait)
+	set(&c.Spacing, defaultSpacing)
+	set(&c.Debounce, defaultDebounce)
+	set(&c.MaxRetry, defaultMaxRetry)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Watch calls emit with each new state of the catalog until ctx ends, and
+// returns ctx's error then. It calls emit from one goroutine, never before
+// it has seen all services once, and only when something has changed. While
+// Consul cannot be reached the last state stands; Watch tries again for ever.
+func Watch(ctx context.Context, cfg Config, emit func(mesh.Snapshot)) error {
+	if cfg.Client == nil {
+		return errors.New("watch Consul: no client given; set Config.Client")
+	}
+	w := &watcher{cfg: cfg.withDefaults(), updates: make(chan update)}
+	return w.run(ctx, emit)
+}
+
+// query asks Consul once; index 0 does not wait.
+type query func(ctx context.Context, opts *api.QueryOptions) (deliver func(context.Context), meta *api.QueryMeta, err error)
+
+// follow repeats a blocking query until ctx ends, by the rules of Consul's
+// documentation ("Blocking Queries", implementation details): an index that
+// goes backwards starts again at 0, an index is at least 1, queries are
+// spaced, and errors back off with jitter.
+func (w *watcher) follow(ctx context.Context, what string, ask query) {
+	index, retry, failing := uint64(0), firstRetry, false
+	var due time.Time // when the next query would come at an even pace
+	for ctx.Err() == nil {
+		now := time.Now()
+		if due.Before(now) {
+			due = now
+		}
+		pause(ctx, due.Sub(now)-burst*w.cfg.Spacing)
+		due = due.Add(w.cfg.Spacing)
+		opts := (&api.QueryOptions{WaitIndex: index, WaitTime: w.cfg.Wait}).WithContext(ctx)
+		deliver, meta, err := ask(ctx, opts)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			if !failing {
+				w.cfg.Logger.Warn("consul query failed; the last state stands", "query", what, "error", err)
+			}
+			failing, index = true, 0
+			pause(ctx, retry/2+rand.N(retry/2))
+			retry = min(2*retry, w.cfg.MaxRetry)
+			continue
+		case failing:
+			w.cfg.Logger.Info("consul answers again", "query", what)
+			failing, retry = false, firstRetry
+		}
+		index = nextIndex(index, meta.LastIndex)
+		deliver(ctx)
+	}
+}
+
+// nextIndex is the index to wait for after an answer with index got.
+func nextIndex(asked, got uint64) uint64 {
+	if got < asked {
+		return 0
+	}
+	return max(got, 1)
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
