@@ -128,7 +128,7 @@ func checkAction(a Action, s scope) []error {
 			return []error{errors.New("set_field of ct_label: load its parts instead, its 128 bits do not fit")}
 		}
 		if a.Field == InputPort {
-			return []error{errors.New("set_field of in_port is forbidden (OpenFlow 1.3.5, section 5.12): load it instead")}
+			return []error{errors.New("set_field of in_port is forbidden (OpenFlow 1.3.5, section 7.2.5): load it instead")}
 		}
 		errs := checkDst(a.Field.All(), s)
 		if a.Value&^a.Field.FullMask() != 0 {

@@ -1,0 +1,138 @@
+package openflow
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+
+	"meshlab.dev/meshlab/controller/flow"
+)
+
+func TestApplyOrder(t *testing.T) {
+	s, c := dialFake(t, 0)
+	var inner []msgType
+	var controls []uint16
+	s.setHandle(func(s *fakeSwitch, m message) {
+		switch {
+		case m.kind == typeBarrierRequest:
+			s.reply(typeBarrierReply, m.xid, nil)
+		case binary.BigEndian.Uint32(m.body[4:]) == bundleControl:
+			kind := binary.BigEndian.Uint16(m.body[12:])
+			controls = append(controls, kind)
+			s.reply(typeExperimenter, m.xid, bundleControlBody(binary.BigEndian.Uint32(m.body[8:]), kind+1))
+		default:
+			if got := binary.BigEndian.Uint32(m.body[16+4:]); got != m.xid {
+				t.Errorf("inner xid %d in outer %d", got, m.xid)
+			}
+			command := msgType(m.body[16+9]) // of a group-mod
+			if m.body[17] == 14 {
+				command = 100 + msgType(m.body[16+25]) // of a flow-mod
+			}
+			inner = append(inner, command)
+		}
+	})
+	g := flow.Group{ID: 1}
+	err := c.Apply(fakeContext(t), Change{
+		DeleteGroups: []uint32{2}, DeleteCookies: []uint64{3}, AddFlows: []flow.Flow{{}},
+		ModifyGroups: []flow.Group{g}, AddGroups: []flow.Group{g},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []msgType{0, 1, 100, 103, 2} // group add, modify; flow add, delete; group delete
+	if len(inner) != len(want) {
+		t.Fatalf("bundle holds %v, want %v", inner, want)
+	}
+	for i := range want {
+		if inner[i] != want[i] {
+			t.Errorf("bundle holds %v, want %v", inner, want)
+			break
+		}
+	}
+	if len(controls) != 2 || controls[0] != bundleOpen || controls[1] != bundleCommit {
+		t.Errorf("bundle controls %v, want open and commit", controls)
+	}
+}
+
+func TestApplyOutcomeUnknown(t *testing.T) {
+	s, c := dialFake(t, 0)
+	s.setHandle(func(s *fakeSwitch, m message) {
+		switch {
+		case m.kind == typeBarrierRequest:
+			s.reply(typeBarrierReply, m.xid, nil)
+		case binary.BigEndian.Uint32(m.body[4:]) != bundleControl:
+		case binary.BigEndian.Uint16(m.body[12:]) == bundleOpen:
+			s.reply(typeExperimenter, m.xid, bundleControlBody(1, bundleOpenReply))
+		default: // the commit: the switch dies
+			_ = s.nc.(*net.UnixConn).Close()
+		}
+	})
+	err := c.Apply(fakeContext(t), Change{DeleteCookies: []uint64{3}})
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		t.Errorf("Apply = %v, want %v", err, ErrOutcomeUnknown)
+	}
+}
+
+func TestApplyDiscardsAfterCancel(t *testing.T) {
+	s, c := dialFake(t, 0)
+	ctx, cancel := context.WithCancel(fakeContext(t))
+	defer cancel()
+	discarded := make(chan struct{})
+	s.setHandle(func(s *fakeSwitch, m message) {
+		switch {
+		case m.kind == typeBarrierRequest:
+			cancel() // before the switch has accepted the bundle
+		case binary.BigEndian.Uint32(m.body[4:]) == bundleControl && binary.BigEndian.Uint16(m.body[12:]) == bundleDiscard:
+			close(discarded)
+		case binary.BigEndian.Uint32(m.body[4:]) == bundleControl && binary.BigEndian.Uint16(m.body[12:]) == bundleCommit:
+			t.Error("a cancelled change is committed")
+		}
+	})
+	err := c.Apply(ctx, Change{DeleteCookies: []uint64{3}})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, ErrOutcomeUnknown) {
+		t.Errorf("Apply = %v, want %v", err, context.Canceled)
+	}
+	select {
+	case <-discarded:
+	case <-fakeContext(t).Done():
+		t.Error("the bundle is not discarded")
+	}
+}
+
+func TestApplyRefusesBeforeSending(t *testing.T) {
+	s, c := dialFake(t, 0)
+	s.setHandle(func(_ *fakeSwitch, m message) { t.Errorf("message type %d was sent", m.kind) })
+	big := flow.Group{ID: 1, Type: flow.GroupSelect}
+	for range 2000 {
+		big.Buckets = append(big.Buckets, flow.Bucket{Weight: 1, Actions: []flow.Action{flow.Resubmit{Table: 1}, flow.Resubmit{Table: 2}}})
+	}
+	long := flow.Flow{}
+	var exec []flow.Action
+	for range 3000 {
+		long.Actions = append(long.Actions, flow.Load{Dst: flow.Reg0.All()})
+		exec = append(exec, flow.Load{Dst: flow.CTMark.All()})
+	}
+	for _, tt := range []struct {
+		name   string
+		change Change
+		want   string
+	}{
+		{"group too large", Change{AddGroups: []flow.Group{big}}, "exceed one message"},
+		{"flow too large", Change{AddFlows: []flow.Flow{long}}, "exceed one message"},
+		{"ct too large", Change{AddFlows: []flow.Flow{{Match: flow.Match{flow.EthType.Is(flow.EthTypeIPv4)}, Actions: []flow.Action{flow.CT{Commit: true, Exec: exec}}}}}, "exceed one message"},
+		{"flow against the rules", Change{AddFlows: []flow.Flow{{Match: flow.Match{flow.TCPDst.Is(1)}}}}, "needs a test"},
+		{"group against the rules", Change{ModifyGroups: []flow.Group{{Type: 9}}}, "unknown type"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := c.Apply(fakeContext(t), tt.change); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Apply = %.200v, want %q", err, tt.want)
+			}
+		})
+	}
+	if err := c.Apply(fakeContext(t), Change{}); err != nil {
+		t.Errorf("empty change: %v", err)
+	}
+}
