@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"meshlab.dev/meshlab/topo"
@@ -97,5 +98,6 @@ func names() []string {
 	for i, e := range entries {
 		entries[i] = strings.TrimSuffix(e, ".yaml")
 	}
+	slices.Sort(entries) // by name: as files, "a-b.yaml" comes before "a.yaml"
 	return entries
 }

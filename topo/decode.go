@@ -41,6 +41,10 @@ type verbatim string
 // order of the file.
 type mapping[T any] []pair[T]
 
+// stated holds the keys of a struct that the file has, readable or not. A
+// struct that wants to know has it as its field Stated.
+type stated map[string]bool
+
 type pair[T any] struct {
 	Key   text
 	Value T
@@ -82,6 +86,7 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, what string) {
 			d.problems.addf(placeOf(n), "%s must be a list", what)
 			return
 		}
+		v.Set(reflect.MakeSlice(v.Type(), 0, len(seq.Values)))
 		for _, item := range seq.Values {
 			e := reflect.New(v.Type().Elem()).Elem()
 			d.decode(item, e, "an entry of "+what)
@@ -117,12 +122,16 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, what string) {
 	}
 	fields, names := map[string]int{}, []string{}
 	for i := range v.NumField() {
-		if tag, ok := v.Type().Field(i).Tag.Lookup("json"); ok {
-			name, _, _ := strings.Cut(tag, ",")
+		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name != "-" {
 			fields[name], names = i, append(names, name)
 		}
 	}
-	seen := map[string]bool{}
+	seen := stated{}
+	defer func() {
+		if f := v.FieldByName("Stated"); f.IsValid() {
+			f.Set(reflect.ValueOf(seen))
+		}
+	}()
 	for key, value := range d.keys(values, what) {
 		i, known := fields[key.val]
 		if !known {

@@ -36,6 +36,8 @@ type fileLink struct {
 }
 
 type fileService struct {
+	Stated stated `json:"-"`
+
 	Service     text            `json:"service,omitempty" jsonschema:"pattern=^[a-z0-9]([a-z0-9-]{0\\,61}[a-z0-9])?$" jsonschema_description:"Service that this is an instance of. Default: the instance's name."`
 	Node        text            `json:"node" jsonschema_description:"Host that it runs on."`
 	Port        number          `json:"port" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"TCP port at which it listens."`

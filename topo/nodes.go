@@ -15,7 +15,7 @@ const maxOFPort = 0xfeff
 var sixteenHex = regexp.MustCompile(`^[0-9a-fA-F]{16}$`)
 
 func (b *builder) nodes(f *fileLab) {
-	switches := 0
+	switches, unclear := 0, false
 	for _, n := range f.Nodes {
 		name := n.Key.val
 		if !nodeName.MatchString(name) {
@@ -37,6 +37,7 @@ func (b *builder) nodes(f *fileLab) {
 				b.addf(n.Value.MAC.place, "switch %s has a mac; only hosts have one", quote(name))
 			}
 		default:
+			unclear = true
 			if n.Value.Kind.set {
 				b.unknown(n.Value.Kind.place, "kind", n.Value.Kind.val, []string{string(KindHost), string(KindSwitch)})
 			}
@@ -46,7 +47,7 @@ func (b *builder) nodes(f *fileLab) {
 		b.names = append(b.names, name)
 		b.lab.Nodes = append(b.lab.Nodes, node)
 	}
-	if len(f.Nodes) > 0 && switches == 0 {
+	if switches == 0 && !unclear && len(f.Nodes) > 0 {
 		b.addf(f.Nodes[0].Key.place, "the lab has no switch; add a node with kind: switch")
 	}
 	b.dpids(f)
@@ -141,10 +142,11 @@ func (b *builder) links(f *fileLab) {
 			}
 		}
 		link.A, link.B = ends[0], ends[1]
-		if len(b.list) == before {
+		whole := link.A.Node != "" && link.B.Node != ""
+		if whole && len(b.list) == before {
 			b.linkPair(l, link, joined)
 		}
-		if len(b.list) != before {
+		if !whole || len(b.list) != before {
 			b.linksGood = false
 			continue
 		}

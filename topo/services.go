@@ -76,10 +76,14 @@ func (b *builder) service(s pair[fileService]) Service {
 func (b *builder) program(s pair[fileService], svc *Service) {
 	v := s.Value
 	switch {
-	case v.Builtin.set && v.Command != nil:
-		b.addf(v.Builtin.place, "service %s has both builtin and command; keep one", quote(svc.Name))
-	case !v.Builtin.set && v.Command == nil:
-		b.addf(s.Key.place, "service %s needs builtin or command", quote(svc.Name))
+	case v.Stated["builtin"] && v.Stated["command"]:
+		b.addf(s.Key.place, "service %s has both builtin and command; keep one", quote(svc.Name))
+	case !v.Stated["builtin"] && !v.Stated["command"]:
+		if v.Stated != nil { // else it is no mapping, which is reported
+			b.addf(s.Key.place, "service %s needs builtin or command", quote(svc.Name))
+		}
+	case v.Command != nil && len(v.Command) == 0:
+		b.addf(s.Key.place, "the command of service %s is empty", quote(svc.Name))
 	case v.Builtin.set:
 		svc.Builtin = v.Builtin.val
 		if b.opt.Builtins != nil && !slices.Contains(b.opt.Builtins, svc.Builtin) {
