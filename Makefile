@@ -1,0 +1,57 @@
+# meshlab: what to type. `make` alone prints the targets.
+# Needs Go 1.26, gcc (for the race detector) and make; `make deps` installs the rest.
+
+BIN     := bin/meshlab
+OUT     := results/demo
+MESHES  := direct,ovs,consul-connect
+LABS    := hashicups hashicups-single-node
+FUZZ    := 60s
+TESTS   := ./...
+
+# Git refuses to tell the version of a tree that belongs to another user, and
+# go build stops at that.
+VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+
+.DEFAULT_GOAL := help
+.PHONY: help build deps demo test check bench fuzz clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+build: ## build bin/meshlab
+	go build $(VCS) -trimpath -o $(BIN) ./cmd/meshlab
+
+deps: build ## install what this machine lacks: packages as root, and Consul, which is built once
+	$(BIN) doctor --install
+
+demo: deps ## measure the reference labs under all meshes and write a report
+	$(BIN) bench $(LABS) --mesh $(MESHES) --out $(OUT)
+	$(BIN) report $(OUT)/latest.json --out $(OUT)/report
+
+# One package at a time: those that start daemons would slow each other down.
+test: deps ## run all tests, those with real daemons and namespaces too
+	go test -tags integration -p 1 -timeout 20m $(TESTS)
+
+check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi
+	go vet ./...
+	go vet -tags integration ./...
+	go tool staticcheck -tags integration ./...
+	go test -run 'TestImportDirections|TestViolations' ./cmd/meshlab
+	go test -race ./...
+	go test -run '^Fuzz' ./...
+
+bench: deps ## compare the meshes quickly and print the ratios
+	$(BIN) bench $(LABS) --mesh $(MESHES) --quick --out results/bench
+	$(BIN) report results/bench/latest.json --out results/bench/report
+
+fuzz: ## run each fuzz target for FUZZ=60s
+	@set -e; grep -r --include='*_test.go' -H -o '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	while IFS=: read -r file func; do \
+		name=$${func#func }; \
+		echo "== $$name in $$(dirname $$file) for $(FUZZ)"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ) "$$(dirname $$file)"; \
+	done
+
+clean: ## remove what was built and measured
+	rm -rf bin results
