@@ -298,3 +298,33 @@ func TestClose(t *testing.T) {
 		t.Error("PacketIns is open after Close")
 	}
 }
+
+func TestDialTCP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if nc, err := l.Accept(); err == nil {
+			defer nc.Close()
+			(&fakeSwitch{nc: nc}).run()
+		}
+	}()
+	c, err := Dial(fakeContext(t), Config{Network: "tcp", Address: l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+// TestTransactionIDsWrap starts near the end of the numbers: ids of one
+// request stay consecutive, and 0 is never given out.
+func TestTransactionIDsWrap(t *testing.T) {
+	c := &Conn{nextXID: 1<<32 - 5}
+	for range 3 {
+		if r := c.register(3); r.first == 0 || r.last != r.first+2 {
+			t.Errorf("request has the ids %d to %d", r.first, r.last)
+		}
+	}
+}
