@@ -119,7 +119,10 @@ func move(src, dst flow.Range) flow.Action { return flow.Move{Src: src, Dst: dst
 
 func track(table uint8) flow.Action { return flow.CT{Zone: zone, Table: &table} }
 
-func toController() flow.Action { return flow.Controller{MaxLen: 128} }
+// wholePacket is OFPCML_NO_BUFFER: all of the packet (OpenFlow 1.3.5, section 7.2.5).
+const wholePacket = 0xffff
+
+func toController() flow.Action { return flow.Controller{MaxLen: wholePacket} }
 
 func addrValue(a netip.Addr) uint64 {
 	b := a.As4()

@@ -1,0 +1,85 @@
+// Package bridge joins the controller with Open vSwitch bridges: it gives a
+// connection of package openflow the shape that package controller asks for.
+// It decides nothing.
+package bridge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/openflow"
+	"meshlab.dev/meshlab/controller/openflow/packet"
+)
+
+// Connector makes a controller.Config.Connect for addresses that are paths
+// of unix sockets, <rundir>/<bridge>.mgmt.
+func Connector(logger *slog.Logger) func(context.Context, string) (controller.Switch, error) {
+	return func(ctx context.Context, address string) (controller.Switch, error) {
+		conn, err := openflow.Dial(ctx, openflow.Config{Network: "unix", Address: address, Logger: logger})
+		if err != nil {
+			return nil, err
+		}
+		s := &connection{Conn: conn, packets: make(chan controller.PacketIn)}
+		go s.forward()
+		return s, nil
+	}
+}
+
+// Refuse is a controller.Config.Refuse: the reset that answers a segment.
+func Refuse(frame []byte) ([]byte, error) {
+	p, err := packet.ParseTCP(frame)
+	if err != nil {
+		return nil, err
+	}
+	answer := packet.BuildReset(p)
+	if answer == nil {
+		return nil, errors.New("a reset is not answered")
+	}
+	return answer, nil
+}
+
+var _ controller.PacketSwitch = (*connection)(nil)
+
+// connection is an openflow.Conn in the types of package controller.
+type connection struct {
+	*openflow.Conn
+	packets chan controller.PacketIn
+}
+
+func (c *connection) forward() {
+	for {
+		select {
+		case <-c.Done():
+			return
+		case in, ok := <-c.Conn.PacketIns():
+			if !ok {
+				return
+			}
+			select {
+			case <-c.Done():
+				return
+			case c.packets <- controller.PacketIn{InPort: in.InPort, Data: in.Data}:
+			}
+		}
+	}
+}
+
+// PacketIns implements controller.PacketSwitch.
+func (c *connection) PacketIns() <-chan controller.PacketIn { return c.packets }
+
+// Flows implements controller.Switch.
+func (c *connection) Flows(ctx context.Context) ([]controller.FlowStats, error) {
+	flows, err := c.Conn.Flows(ctx)
+	out := make([]controller.FlowStats, len(flows))
+	for i, f := range flows {
+		out[i] = controller.FlowStats(f)
+	}
+	return out, err
+}
+
+// Apply implements controller.Switch.
+func (c *connection) Apply(ctx context.Context, ch controller.Change) error {
+	return c.Conn.Apply(ctx, openflow.Change(ch))
+}
