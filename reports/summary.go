@@ -1,0 +1,109 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+
+	"meshlab.dev/meshlab/scenarios/stats"
+)
+
+// summary says in one or two sentences what the run found. The figures are
+// medians of the points' p50 ratios; points at which either side has errors
+// or no data have no part in them, and are said to have none.
+func (s *section) summary() string {
+	total := len(s.Points)
+	if total == 0 {
+		return "The run measured nothing."
+	}
+	faster := s.ratios(connect, ovs)
+	floor := s.ratios(ovs, direct)
+
+	var parts []string
+	if len(faster) > 0 {
+		parts = append(parts, fmt.Sprintf("answered the median request %s times as fast as Consul Connect%s",
+			times(stats.Median(faster)), rangeText(faster)))
+	}
+	if len(floor) > 0 {
+		parts = append(parts, fmt.Sprintf("took %s times the time of plain switching%s",
+			times(stats.Median(floor)), rangeText(floor)))
+	}
+	text := "The run allows no comparison of the mesh in the switches with another one."
+	if len(parts) > 0 {
+		n := max(len(faster), len(floor))
+		text = fmt.Sprintf("Over %s, the mesh in the switches %s.", cellsText(n, total), strings.Join(parts, " and "))
+		if len(faster) > 0 && len(floor) > 0 && len(faster) != len(floor) {
+			text += fmt.Sprintf(" Consul Connect could be compared at %d of them, plain switching at %d.", len(faster), len(floor))
+		}
+	}
+	return text + s.caveat()
+}
+
+// caveat counts what failed, or says that nothing did.
+func (s *section) caveat() string {
+	requests, errors, points := 0, 0, 0
+	for _, p := range s.Points {
+		if len(p.failed(s.Meshes)) > 0 {
+			points++
+		}
+	}
+	for _, c := range s.Result.Cells {
+		for _, a := range c.Attempts {
+			requests += a.Requests
+			errors += a.Errors
+		}
+	}
+	if errors == 0 {
+		return fmt.Sprintf(" None of the %s requests failed.", grouped(requests))
+	}
+	return fmt.Sprintf(" %s of the %s requests failed, in %s; what failed is shown as errors, not as a latency.",
+		grouped(errors), grouped(requests), cellsText(points, len(s.Points)))
+}
+
+func cellsText(n, total int) string {
+	if n == total {
+		return plural(n, "cell")
+	}
+	return fmt.Sprintf("%d of %s", n, plural(total, "cell"))
+}
+
+// ratios returns the p50 ratio of a over b at every point that has both.
+func (s *section) ratios(a, b string) []float64 {
+	var rs []float64
+	for _, p := range s.Points {
+		if r := p.ratio(a, b); r.OK {
+			rs = append(rs, r.Value)
+		}
+	}
+	return rs
+}
+
+func rangeText(rs []float64) string {
+	low, high := rs[0], rs[0]
+	for _, r := range rs {
+		low, high = min(low, r), max(high, r)
+	}
+	if times(low) == times(high) {
+		return ""
+	}
+	return fmt.Sprintf(" (range %s–%s)", times(low), times(high))
+}
+
+// nearCeiling lists the cells whose rate is more than half of what the
+// generator reached against a bare server with as many connections.
+func (s *section) nearCeiling() []string {
+	ceiling := make(map[int]float64)
+	for _, c := range s.Result.Ceiling {
+		ceiling[c.Connections] = c.Attempt.RequestsPerSecond
+	}
+	var near []string
+	for _, p := range s.Points {
+		for _, mesh := range s.Meshes {
+			m := p.later(mesh)
+			if top := ceiling[p.Connections]; m.OK() && top > 0 && m.PerSecond > top/2 {
+				near = append(near, fmt.Sprintf("%s under %s: %s requests/s, %.0f %% of the ceiling",
+					p.title(), label(mesh), perSecond(m.PerSecond), 100*m.PerSecond/top))
+			}
+		}
+	}
+	return near
+}
