@@ -84,6 +84,62 @@ func TestLifeOfAService(t *testing.T) {
 	})
 }
 
+// TestCrashedAgentsComeBack kills the server, then a client agent, and starts
+// each again as it was planned: the services must be healthy without anybody
+// registering them again.
+func TestCrashedAgentsComeBack(t *testing.T) {
+	nodes := consultest.Cluster(t, "h1", "h2")
+	lab := &topo.Lab{
+		Name: "crash",
+		Mesh: topo.Mesh{Server: "h1"},
+		Nodes: []topo.Node{
+			{Name: "h1", Kind: topo.KindHost, IPv4: netip.PrefixFrom(nodes[0].Address, 8)},
+			{Name: "h2", Kind: topo.KindHost, IPv4: netip.PrefixFrom(nodes[1].Address, 8)},
+		},
+		Services: []topo.Service{{Name: "web", Service: "web", Node: "h2", Port: 9090, Healthcheck: topo.Healthcheck{TCP: true}}},
+	}
+	regs, err := consul.Registrations(lab, "direct")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, netip.AddrPortFrom(nodes[1].Address, 9090))
+	register(t, nodes[1].Client, regs["h2"])
+	waitHealthy(t, nodes[0].Client, regs["h2"])
+
+	for i, n := range nodes {
+		n.Kill()
+		start := time.Now()
+		consultest.Start(t, n.Spec, n.Files)
+		ctx, cancel := context.WithTimeout(t.Context(), consultest.Timeout)
+		if err := consul.WaitReady(ctx, n.Client); err != nil {
+			t.Fatalf("%s after a crash: %v", n.Spec.Name, err)
+		}
+		cancel()
+		waitHealthy(t, nodes[1-i].Client, regs["h2"])
+		t.Logf("%s was back after %v", n.Spec.Name, time.Since(start))
+	}
+}
+
+// BenchmarkColdStart measures a server and five agents until a service that
+// is registered on one is visible on another.
+func BenchmarkColdStart(b *testing.B) {
+	for b.Loop() {
+		nodes := consultest.Cluster(b, "h1", "h2", "h3", "h4", "h5", "h6")
+		reg := &api.AgentServiceRegistration{ID: "web", Name: "web", Port: 80}
+		if err := consul.Register(b.Context(), nodes[1].Client, []*api.AgentServiceRegistration{reg}); err != nil {
+			b.Fatal(err)
+		}
+		if err := consul.WaitHealthy(b.Context(), nodes[5].Client, []*api.AgentServiceRegistration{reg}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		for _, n := range nodes {
+			n.Kill()
+		}
+		b.StartTimer()
+	}
+}
+
 func TestAgentListensOnSocketAndAddress(t *testing.T) {
 	nodes := consultest.Cluster(t, "h1")
 	c, err := api.NewClient(&api.Config{Address: netip.AddrPortFrom(nodes[0].Address, consul.HTTPPort).String()})

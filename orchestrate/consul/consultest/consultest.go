@@ -45,6 +45,7 @@ type Node struct {
 	consul.Agent
 	Address netip.Addr
 	Client  *api.Client
+	Kill    func() // like a crash; start Agent.Spec again to mend it
 }
 
 // Cluster starts a server called names[0] and client agents called as the
@@ -73,8 +74,7 @@ func Cluster(t testing.TB, names ...string) []Node {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes[i] = Node{Agent: agent, Address: c.Address, Client: client}
-		Start(t, agent.Spec, agent.Files)
+		nodes[i] = Node{Agent: agent, Address: c.Address, Client: client, Kill: Start(t, agent.Spec, agent.Files)}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	defer cancel()
@@ -87,8 +87,9 @@ func Cluster(t testing.TB, names ...string) []Node {
 }
 
 // Start writes files into the process's folder, runs it until the test ends
-// and logs what it printed when the test failed.
-func Start(t testing.TB, spec process.Spec, files map[string][]byte) {
+// and logs what it printed when the test failed. The returned function ends it
+// before that: it kills, like a crash, and waits.
+func Start(t testing.TB, spec process.Spec, files map[string][]byte) (kill func()) {
 	t.Helper()
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -106,13 +107,17 @@ func Start(t testing.TB, spec process.Spec, files map[string][]byte) {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", spec.Name, err)
 	}
-	t.Cleanup(func() {
+	kill = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // says "killed"
+	})
+	t.Cleanup(func() {
+		kill()
 		if t.Failed() {
 			t.Logf("%s printed:\n%s", spec.Name, out.String())
 		}
 	})
+	return kill
 }
 
 // shortDir makes a folder whose path leaves room for a socket's name, which
