@@ -30,7 +30,7 @@ type scalar[T any] struct {
 type (
 	text   = scalar[string]   // a string
 	number = scalar[int64]    // an integer
-	flag   = scalar[bool]     // true or false
+	truth  = scalar[bool]     // true or false
 	word   = scalar[verbatim] // a string, or a number or truth value taken as it is written
 )
 
@@ -41,9 +41,12 @@ type verbatim string
 // order of the file.
 type mapping[T any] []pair[T]
 
-// stated holds the keys of a struct that the file has, readable or not. A
-// struct that wants to know has it as its field Stated.
-type stated map[string]bool
+// stated is where a struct stands in the file, and which keys it has there,
+// readable or not. A struct that wants to know has it as its field Stated.
+type stated struct {
+	place
+	keys map[string]bool // nil: the value is no mapping
+}
 
 type pair[T any] struct {
 	Key   text
@@ -126,12 +129,10 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, what string) {
 			fields[name], names = i, append(names, name)
 		}
 	}
-	seen := stated{}
-	defer func() {
-		if f := v.FieldByName("Stated"); f.IsValid() {
-			f.Set(reflect.ValueOf(seen))
-		}
-	}()
+	seen := map[string]bool{}
+	if f := v.FieldByName("Stated"); f.IsValid() {
+		f.Set(reflect.ValueOf(stated{placeOfMapping(n), seen}))
+	}
 	for key, value := range d.keys(values, what) {
 		i, known := fields[key.val]
 		if !known {

@@ -31,6 +31,8 @@ type fileNode struct {
 }
 
 type fileLink struct {
+	Stated stated `json:"-"`
+
 	Endpoints []text `json:"endpoints" jsonschema:"minItems=2,maxItems=2" jsonschema_description:"Two ends: host:interface or switch:port."`
 	MTU       number `json:"mtu,omitempty" jsonschema:"minimum=576,maximum=9000" jsonschema_description:"Largest packet of the link in bytes. Default: 1500."`
 }
@@ -50,9 +52,9 @@ type fileService struct {
 }
 
 type fileHealthcheck struct {
-	TCP      flag `json:"tcp,omitempty" jsonschema_description:"A TCP connection is enough; excludes http."`
-	HTTP     text `json:"http,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path of a GET that must be answered with 2xx; excludes tcp."`
-	Interval text `json:"interval,omitempty" jsonschema_description:"Time between two checks, as in 500ms or 1s. Default: 1s."`
+	TCP      truth `json:"tcp,omitempty" jsonschema_description:"A TCP connection is enough; excludes http."`
+	HTTP     text  `json:"http,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path of a GET that must be answered with 2xx; excludes tcp."`
+	Interval text  `json:"interval,omitempty" jsonschema_description:"Time between two checks, as in 500ms or 1s. Default: 1s."`
 }
 
 type fileClient struct {

@@ -116,8 +116,8 @@ func (b *builder) links(f *fileLab) {
 			}
 		}
 		if len(l.Endpoints) != 2 {
-			if len(l.Endpoints) > 0 {
-				b.addf(l.Endpoints[0].place, "a link has 2 endpoints; this one has %d", len(l.Endpoints))
+			if l.Endpoints != nil { // else it is reported as missing, or as no list
+				b.addf(l.Stated.place, "a link has 2 endpoints; this one has %d", len(l.Endpoints))
 			}
 			b.linksGood = false
 			continue

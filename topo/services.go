@@ -76,10 +76,10 @@ func (b *builder) service(s pair[fileService]) Service {
 func (b *builder) program(s pair[fileService], svc *Service) {
 	v := s.Value
 	switch {
-	case v.Stated["builtin"] && v.Stated["command"]:
+	case v.Stated.keys["builtin"] && v.Stated.keys["command"]:
 		b.addf(s.Key.place, "service %s has both builtin and command; keep one", quote(svc.Name))
-	case !v.Stated["builtin"] && !v.Stated["command"]:
-		if v.Stated != nil { // else it is no mapping, which is reported
+	case !v.Stated.keys["builtin"] && !v.Stated.keys["command"]:
+		if v.Stated.keys != nil { // else it is no mapping, which is reported
 			b.addf(s.Key.place, "service %s needs builtin or command", quote(svc.Name))
 		}
 	case v.Command != nil && len(v.Command) == 0:
