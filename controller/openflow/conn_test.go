@@ -328,3 +328,12 @@ func TestTransactionIDsWrap(t *testing.T) {
 		}
 	}
 }
+
+func TestPacketOutRefuses(t *testing.T) {
+	_, c := dialFake(t, 0)
+	for name, size := range map[string]int{"no packet": 0, "packet over 64 KiB": 70_000} {
+		if err := c.PacketOut(fakeContext(t), flow.PortController, make([]byte, size), nil); err == nil {
+			t.Errorf("%s is sent", name)
+		}
+	}
+}

@@ -218,6 +218,9 @@ func (c *Conn) Ports(ctx context.Context) ([]PortDesc, error) {
 // inPort; flow.PortController when it came from nowhere. It returns when the
 // message is on its way: a refusal by the switch is only logged.
 func (c *Conn) PacketOut(ctx context.Context, inPort uint32, data []byte, actions []flow.Action) error {
+	if len(data) == 0 {
+		return fmt.Errorf("send packet by %s: there is no packet", c.name())
+	}
 	encoded, err := marshalActions(actions)
 	if err != nil {
 		return fmt.Errorf("send packet by %s: %w", c.name(), err)
