@@ -126,3 +126,30 @@ func TestLoadOfWhatIsNotThere(t *testing.T) {
 		t.Errorf("Load of a folder: %v", err)
 	}
 }
+
+// The whole example of the manual is a good lab.
+func TestExampleOfTheManual(t *testing.T) {
+	src, err := os.ReadFile("../docs/lab-file.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(src), "```yaml\n")
+	example, _, closed := strings.Cut(rest, "```\n")
+	if !found || !closed {
+		t.Fatal("docs/lab-file.md has no example in YAML")
+	}
+	lab, err := topo.Parse("docs/lab-file.md", []byte(example), topo.Options{Builtins: builtins})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range lab.Nodes {
+		if n.Name == "edge" && n.IPv4.String() != "10.20.0.1/24" {
+			t.Errorf("edge has %s, the manual says 10.20.0.1", n.IPv4)
+		}
+	}
+	for _, s := range lab.Services {
+		if s.Builtin != "" {
+			t.Errorf("service %s is builtin; the example is of commands", s.Name)
+		}
+	}
+}
