@@ -49,19 +49,20 @@ func (d document) Views() []view {
 	return vs
 }
 
-func (v view) ID() string       { return v.Result.ID }
-func (v view) Summary() string  { return v.summary() }
-func (v view) Table4() table    { return v.table4() }
-func (v view) Details() table   { return v.percentiles() }
-func (v view) Failures() table  { return v.failures() }
-func (v view) Attempts() table  { return v.attempts() }
-func (v view) Thesis() table    { return v.thesis(v.doc.refs) }
-func (v view) Gives() table     { return v.gives() }
-func (v view) Machine() table   { return v.environment() }
-func (v view) Ceiling() table   { return v.ceiling() }
-func (v view) Near() []string   { return v.nearCeiling() }
-func (v view) Ratios() bool     { return v.hasRatios() }
-func (v view) RatioRef() string { return v.ratioName() }
+func (v view) ID() string          { return v.Result.ID }
+func (v view) Summary() string     { return v.summary() }
+func (v view) Table4() table       { return v.table4() }
+func (v view) Details() table      { return v.percentiles() }
+func (v view) Failures() table     { return v.failures() }
+func (v view) Attempts() table     { return v.attempts() }
+func (v view) Thesis() table       { return v.thesis(v.doc.refs) }
+func (v view) Gives() table        { return v.gives() }
+func (v view) Machine() table      { return v.environment() }
+func (v view) Ceiling() table      { return v.ceiling() }
+func (v view) Near() []string      { return v.nearCeiling() }
+func (v view) Ratios() bool        { return v.hasRatios() }
+func (v view) RatioRef() string    { return v.ratioName() }
+func (v view) LabRef(i int) string { return v.labName(i) }
 func (v view) When() string {
 	return fmt.Sprintf("%s, %s long", v.Result.Started.UTC().Format("2 January 2006, 15:04 UTC"),
 		duration(v.Result.Finished.Sub(v.Result.Started)))
@@ -99,16 +100,17 @@ func (v view) Method() []string {
 	}
 }
 
-// Labs returns the labs of the run that have a picture.
+// Labs returns the labs of the run.
 func (v view) Labs() []scenarios.LabInfo { return v.Result.Labs }
 
-// Load is one point with its figures.
+// load is one point with its figures.
 type load struct {
 	Title   string
 	Errors  []string
 	Figures []string // names, in the order of kinds
 }
 
+// Loads returns the points in the order of the document.
 func (v view) Loads() []load {
 	var out []load
 	for _, p := range v.Points {

@@ -79,6 +79,18 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 			return nil, fmt.Errorf("write report: %w", err)
 		}
 	}
+	for _, s := range sections {
+		for i, lab := range s.Result.Labs {
+			if lab.SVG == "" {
+				continue
+			}
+			path := filepath.Join(figures, s.labName(i)+".svg")
+			if err := os.WriteFile(path, []byte(lab.SVG), 0o644); err != nil {
+				return nil, fmt.Errorf("write report: %w", err)
+			}
+			written = append(written, path)
+		}
+	}
 	for _, j := range jobs {
 		written = append(written, filepath.Join(figures, j.name+".png"), filepath.Join(figures, j.name+".svg"))
 	}
@@ -117,6 +129,8 @@ func (s *section) jobs() []job {
 }
 
 func (s *section) ratioName() string { return s.Prefix + "ratios" }
+
+func (s *section) labName(i int) string { return fmt.Sprintf("%slab-%d", s.Prefix, i+1) }
 
 func (s *section) hasRatios() bool {
 	return slices.ContainsFunc(s.Points, func(p *point) bool {
