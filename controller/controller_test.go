@@ -1,0 +1,290 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/flow"
+	"meshlab.dev/meshlab/controller/flowtest"
+	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/pipeline"
+)
+
+const (
+	patience = 10 * time.Second
+
+	vip, vipMAC = "192.168.1.250", "02:00:00:00:00:fa"
+	h1, mac1    = "192.168.1.11", "00:00:00:00:00:01"
+	h2, mac2    = "192.168.1.12", "00:00:00:00:00:02"
+)
+
+func fabric() (pipeline.Fabric, controller.Datapath) {
+	ip := netip.MustParseAddr
+	return pipeline.Fabric{
+			Mesh: true, VIP: ip(vip), Hairpin: ip("192.168.1.251"), VIPMAC: pipeline.MAC{2, 0, 0, 0, 0, 0xfa},
+			Hosts: []pipeline.Host{{Name: "h1", Addr: ip(h1), MAC: pipeline.MAC{5: 1}}, {Name: "h2", Addr: ip(h2), MAC: pipeline.MAC{5: 2}}},
+		}, controller.Datapath{Address: "s1.mgmt", Datapath: pipeline.Datapath{
+			Name: "s1", DPID: 1, Access: map[string]uint32{"h1": 1, "h2": 2}, Flood: []uint32{1, 2},
+		}}
+}
+
+func snapshot(instances ...mesh.Instance) mesh.Snapshot {
+	return mesh.Snapshot{
+		Services:  []mesh.Service{{Name: "api", Instances: instances}},
+		Upstreams: []mesh.Upstream{{Client: netip.MustParseAddr(h1), Source: "web", Destination: "api", BindPort: 9000}},
+	}
+}
+
+func inst(addr string) mesh.Instance {
+	return mesh.Instance{ID: addr, Addr: netip.MustParseAddrPort(addr), Healthy: true, Weight: 1}
+}
+
+// running is a controller with one bridge and a registry that the test plays.
+type running struct {
+	t      *testing.T
+	snaps  chan mesh.Snapshot
+	client *controller.Client
+}
+
+func run(t *testing.T, connect func(context.Context, string) (controller.Switch, error), change func(*controller.Config)) *running {
+	t.Helper()
+	f, dp := fabric()
+	dir, err := os.MkdirTemp("", "ctl") // not t.TempDir: a socket's path has at most 107 bytes (unix(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	r := &running{t: t, snaps: make(chan mesh.Snapshot), client: controller.NewClient(filepath.Join(dir, "s"))}
+	cfg := controller.Config{
+		Fabric: f, Datapaths: []controller.Datapath{dp}, Connect: connect, Status: filepath.Join(dir, "s"), Drain: time.Hour,
+		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case s := <-r.snaps:
+					emit(s)
+				}
+			}
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- controller.Run(ctx, cfg) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+		r.client.Close()
+	})
+	r.health("the status socket and a connection", func(h controller.Health) bool { return h.Datapaths[0].InSync })
+	return r
+}
+
+func (r *running) poll(what string, ok func() bool) {
+	r.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			h, err := r.client.Health(context.Background())
+			r.t.Fatalf("waited %v for %s; health %+v, error %v", patience, what, h, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// health polls for a state of the status socket.
+func (r *running) health(what string, ok func(controller.Health) bool) {
+	r.t.Helper()
+	r.poll(what, func() bool {
+		h, err := r.client.Health(context.Background())
+		return err == nil && ok(h)
+	})
+}
+
+// set gives a new snapshot and waits until the switch has it.
+func (r *running) set(s mesh.Snapshot) {
+	r.t.Helper()
+	before, err := r.client.Health(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.snaps <- s
+	r.health("the next snapshot in force", func(h controller.Health) bool { return h.OK && h.Snapshot > before.Snapshot })
+}
+
+func call(port string) flowtest.Packet {
+	return flowtest.TCP(mac1, vipMAC, h1+":"+port, vip+":9000", flowtest.SYN)
+}
+
+func TestLoopFollowsSnapshots(t *testing.T) {
+	stray := flow.Flow{Table: 3, Priority: 9, Cookie: 77}
+	b := newMemoryBridge(t, stray)
+	r := run(t, b.connect, nil)
+	if arp := b.trace(t, 1, flowtest.ARPRequest(mac1, h1, vip)); len(arp.Outputs) != 1 {
+		t.Error("ARP is not answered before the first snapshot")
+	}
+	if first := b.history()[0]; len(first.DeleteCookies) != 0 {
+		t.Errorf("flows were deleted before the first snapshot: %#x", first.DeleteCookies)
+	}
+	if h, err := r.client.Health(t.Context()); err != nil || h.OK {
+		t.Errorf("healthy without a snapshot: %+v, error %v", h, err)
+	}
+
+	r.set(snapshot(inst(h2 + ":80")))
+	if got := b.trace(t, 1, call("5000")); len(got.Outputs) != 1 || got.Outputs[0].Port != 2 {
+		t.Fatalf("a call went to %v", got.Outputs)
+	}
+	for _, f := range b.installed() {
+		if f.Cookie == stray.Cookie {
+			t.Error("a flow of somebody else is still there")
+		}
+	}
+
+	n := len(b.history())
+	r.set(snapshot(inst(h2+":80"), inst(h1+":81"))) // now a group
+	r.set(snapshot(inst(h2 + ":80")))               // and one drains
+	if got := b.trace(t, 1, call("5001")); len(got.Outputs) != 1 || got.Outputs[0].Port != 2 {
+		t.Fatalf("a call after the drain went to %v", got.Outputs)
+	}
+	for _, ch := range b.history()[n:] {
+		if size := len(ch.AddFlows) + len(ch.DeleteCookies); size > 8 {
+			t.Errorf("one instance changed, and %d flows: %+v", size, ch)
+		}
+	}
+	snap, err := r.client.Snapshot(t.Context())
+	if err != nil || len(snap.Services) != 1 || len(snap.Services[0].Instances) != 2 {
+		t.Errorf("snapshot %+v, error %v; want the draining instance in it", snap, err)
+	}
+}
+
+func TestLoopReconnects(t *testing.T) {
+	b := newMemoryBridge(t)
+	r := run(t, b.connect, nil)
+	r.set(snapshot(inst(h2+":80"), inst(h1+":81")))
+	n := len(b.history())
+
+	b.mu.Lock() // somebody deletes a flow, and the connection breaks
+	lost := b.flows[0]
+	b.flows = b.flows[1:]
+	b.mu.Unlock()
+	b.cut()
+	r.poll("the flow to come back", func() bool { return len(b.history()) > n })
+	ch := b.history()[n]
+	if len(ch.AddFlows) != 1 || ch.AddFlows[0].Cookie != lost.Cookie || len(ch.DeleteCookies) != 0 || len(ch.ModifyGroups) != 1 {
+		t.Errorf("after the reconnect: %+v; want the one flow, and the group, whose content a switch does not tell", ch)
+	}
+
+	b.mu.Lock()
+	b.refuse = 1
+	b.mu.Unlock()
+	r.set(snapshot(inst(h2 + ":82"))) // refused once, then again from a dump
+	if got := b.trace(t, 1, call("5000")); len(got.Outputs) != 1 || got.Outputs[0].Packet.Dst().Port() != 82 {
+		t.Errorf("after a refused change a call went to %v", got.Outputs)
+	}
+}
+
+func TestDrainEnds(t *testing.T) {
+	b := newMemoryBridge(t)
+	r := run(t, b.connect, func(c *controller.Config) { c.Drain = 50 * time.Millisecond })
+	r.set(snapshot(inst(h2 + ":80")))
+	r.set(snapshot())
+	r.poll("the drained instance to go", func() bool {
+		s, err := r.client.Snapshot(context.Background())
+		return err == nil && len(s.Services) == 1 && len(s.Services[0].Instances) == 0
+	})
+}
+
+func TestRefusal(t *testing.T) {
+	b := newMemoryBridge(t)
+	r := run(t, b.connect, func(c *controller.Config) {
+		c.Refuse = func(frame []byte) ([]byte, error) {
+			if string(frame) != "syn" {
+				return nil, errors.New("not to be answered")
+			}
+			return []byte("rst"), nil
+		}
+	})
+	r.set(snapshot())
+	for _, frame := range []string{"junk", "syn"} {
+		select {
+		case b.conn.in <- controller.PacketIn{InPort: 7, Data: []byte(frame)}:
+		case <-time.After(patience):
+			t.Fatal("nobody reads packets")
+		}
+	}
+	select {
+	case got := <-b.conn.out:
+		if string(got) != "rst" {
+			t.Errorf("answered %q", got)
+		}
+	case <-time.After(patience):
+		t.Fatal("the segment was not answered")
+	}
+}
+
+func TestStatusExplainsFlows(t *testing.T) {
+	b := newMemoryBridge(t)
+	r := run(t, b.connect, nil)
+	r.set(snapshot(inst(h2+":80"), inst(h1+":81")))
+	got, err := r.client.Flows(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, f := range got.Datapaths[0].Flows {
+		if !f.Present || f.Packets != 3 || f.Bytes != 180 || f.Reason == "" || f.Actions == "" {
+			t.Errorf("flow %+v", f)
+		}
+		found = found || f.Reason == "web on h1 calls api at 192.168.1.250:9000" && f.TableName == "service"
+	}
+	if !found || len(got.Datapaths[0].Groups) != 1 {
+		t.Errorf("flows do not tell of the upstream: %+v", got)
+	}
+}
+
+func TestLoadConfig(t *testing.T) {
+	const good = `{"fabric":{"mesh":true,"vip":"192.168.1.250","hairpin":"192.168.1.251","vip_mac":"02:00:00:00:00:fa",
+		"hosts":[{"name":"h1","addr":"192.168.1.11","mac":"00:00:00:00:00:01"}]},
+		"datapaths":[{"name":"s1","dpid":1,"access":{"h1":1},"to_host":{},"flood":[1],"address":"/run/s1.mgmt"}],
+		"consul":{"address":"unix:///run/consul.sock"},"status":"/run/status.sock","drain":"90s"}`
+	for _, c := range []struct{ name, old, new, want string }{
+		{"good", "", "", ""},
+		{"unknown key", `"status"`, `"staus"`, "staus"},
+		{"unknown key of a datapath", `"flood"`, `"flod"`, "flod"},
+		{"bad address", "192.168.1.250", "192.168.1", "192.168.1"},
+		{"bad duration", "90s", "90", "duration"},
+		{"negative duration", "90s", "-1s", "negative"},
+		{"no bridge", `"/run/s1.mgmt"`, `""`, "no address"},
+		{"no Consul", "unix:///run/consul.sock", "", "consul has no address"},
+		{"unknown host", `"access":{"h1"`, `"access":{"h2"`, "h2"},
+		{"more behind it", `"90s"}`, `"90s"}{}`, "more behind"},
+	} {
+		path := filepath.Join(t.TempDir(), "c.json")
+		text := strings.Replace(good, c.old, c.new, 1)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := controller.LoadConfig(path)
+		switch {
+		case c.want == "" && (err != nil || time.Duration(got.Drain) != 90*time.Second || got.Datapaths[0].Address != "/run/s1.mgmt"):
+			t.Errorf("%s: %+v, error %v", c.name, got, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}
