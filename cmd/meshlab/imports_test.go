@@ -34,12 +34,13 @@ var importRules = []edge{
 
 	// Computed from values.
 	{"controller/flowtest", []string{"controller/flow"}, "a switch in memory knows flows, not where they come from"},
-	{"controller/pipeline", []string{"controller/flow", "controller/mesh"}, "the compiler is pure: from values to values"},
+	{"controller/pipeline", []string{"controller/flow", "controller/mesh", "topo"}, "the compiler is pure: from values to values"},
 	{"scenarios/stats", nil, "statistics know numbers, not labs"},
 
 	// Controller: runs against any Consul and any bridge, so it knows no lab.
 	{"controller/consul", []string{"controller/mesh"}, "the registry is turned into a snapshot, and that is all"},
 	{"controller/openflow/...", []string{"controller/flow", "controller/openflow/..."}, "the wire protocol carries flows, whatever they mean"},
+	{"controller/bridge", []string{"controller", "controller/flow", "controller/openflow/..."}, "gives a connection to a switch the shape that the loop asks for"},
 	{"controller/internal/...", []string{"controller/flow"}, "test rigs of the controller"},
 	{"controller", []string{"controller/flow", "controller/mesh", "controller/pipeline"}, "the loop gets its registry and its switches handed in"},
 

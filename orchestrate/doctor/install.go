@@ -56,9 +56,9 @@ func Install(ctx context.Context, findings []Finding, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	updateErr := run(ctx, out, apt, "update", "-q")
+	updateErr := run(ctx, out, apt, "update", "-qq")
 	// Old package lists often suffice, so a failed update alone is no failure.
-	installErr := run(ctx, out, apt, append([]string{"install", "-q", "-y", "--no-install-recommends"}, names...)...)
+	installErr := run(ctx, out, apt, append([]string{"install", "-qq", "-y", "--no-install-recommends"}, names...)...)
 	restoreErr := restore()
 	if installErr != nil {
 		return errors.Join(installErr, updateErr, restoreErr)
@@ -66,8 +66,8 @@ func Install(ctx context.Context, findings []Finding, out io.Writer) error {
 	if restoreErr != nil {
 		return restoreErr
 	}
-	_, err = fmt.Fprintf(out, "installed %s; labs run their own daemons, so to keep those of the packages off at the next boot: systemctl disable %s\n",
-		strings.Join(names, " "), strings.Join(names, " "))
+	_, err = fmt.Fprintf(out, "installed %[1]s; labs run daemons of their own, so to keep those of the packages off at the next boot too: sudo systemctl disable %[1]s\n",
+		strings.Join(names, " "))
 	return err
 }
 
@@ -116,7 +116,7 @@ func holdServices(path string) (restore func() error, err error) {
 // run runs a command of apt-get. When ctx ends it gets an interrupt, at which
 // it leaves its database in order, and a minute for that.
 func run(ctx context.Context, out io.Writer, apt string, args ...string) error {
-	cmd := exec.CommandContext(ctx, apt, append([]string{"-o", "DPkg::Lock::Timeout=120"}, args...)...)
+	cmd := exec.CommandContext(ctx, apt, append([]string{"-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
