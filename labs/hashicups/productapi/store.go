@@ -48,7 +48,7 @@ func openStore(ctx context.Context, connection string, maxConns int) (*store, er
 }
 
 // awaitReady tries the database until it answers or ctx ends, pausing longer
-// after each try, from 50 ms to 2 s, and says in the log why it waits.
+// after each try, from 50 ms to 500 ms, and says in the log why it waits.
 func (s *store) awaitReady(ctx context.Context, log *slog.Logger) {
 	pause := 50 * time.Millisecond
 	began := time.Now()
@@ -67,7 +67,7 @@ func (s *store) awaitReady(ctx context.Context, log *slog.Logger) {
 			return
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, 2*time.Second)
+		pause = min(2*pause, 500*time.Millisecond)
 	}
 }
 
