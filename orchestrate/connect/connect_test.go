@@ -6,11 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/topo"
 )
 
-func testConfig(p Proxy) Config {
+func testConfig() Config {
 	return Config{
 		Lab: &topo.Lab{
 			Name: "test",
@@ -20,14 +19,13 @@ func testConfig(p Proxy) Config {
 			},
 			Client: &topo.Client{Node: "h1", Upstreams: []topo.Upstream{{Service: "web", BindPort: 9001}}},
 		},
-		Consul:  consul.Binary{Path: "/bin/consul", Version: "1.22.5"},
-		Proxy:   p,
+		Consul:  "/bin/consul",
 		Dir:     "/run/lab/sidecars",
 		Sockets: map[string]string{"h1": "/run/lab/h1.sock", "h2": "/run/lab/h2.sock"},
 	}
 }
 
-func TestSidecars(t *testing.T) {
+func TestPlan(t *testing.T) {
 	const envoy = "-grpc-addr=http://127.0.0.1:8502 -admin-bind=127.0.0.1:1900N -envoy-binary=/opt/envoy -- --log-level warning"
 	for name, tc := range map[string]struct {
 		proxy Proxy
@@ -46,7 +44,7 @@ func TestSidecars(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			specs, err := Sidecars(testConfig(tc.proxy))
+			specs, err := Plan(testConfig(), tc.proxy)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,19 +62,19 @@ func TestSidecars(t *testing.T) {
 	}
 }
 
-func TestSidecarErrors(t *testing.T) {
-	c := testConfig(Proxy{Name: BuiltIn})
+func TestPlanErrors(t *testing.T) {
+	c := testConfig()
 	delete(c.Sockets, "h2")
-	if _, err := Sidecars(c); err == nil || !strings.Contains(err.Error(), "no agent on host h2") {
+	if _, err := Plan(c, Proxy{Name: BuiltIn}); err == nil || !strings.Contains(err.Error(), "no agent on host h2") {
 		t.Errorf("host without an agent: %v", err)
 	}
-	if _, err := Sidecars(testConfig(Proxy{Name: "other"})); err == nil || !strings.Contains(err.Error(), "unknown proxy") {
+	if _, err := Plan(testConfig(), Proxy{Name: "other"}); err == nil || !strings.Contains(err.Error(), "unknown proxy") {
 		t.Errorf("unknown proxy: %v", err)
 	}
 }
 
 func TestListeners(t *testing.T) {
-	got := Listeners(testConfig(Proxy{}).Lab)
+	got := Listeners(testConfig().Lab)
 	if len(got) != 1 || len(got["h1"]) != 2 || got["h1"][0].String() != "127.0.0.1:9000" || got["h1"][1].String() != "127.0.0.1:9001" {
 		t.Errorf("got %v, want 9000 and 9001 on h1 and none on h2", got)
 	}
@@ -95,6 +93,10 @@ func TestDetect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
+			program := filepath.Join(dir, "consul")
+			if err := os.WriteFile(program, []byte("#!/bin/sh\necho Consul v1.22.5\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
 			if tc.script != "" {
 				if err := os.WriteFile(filepath.Join(dir, "envoy"), []byte("#!/bin/sh\n"+tc.script+"\n"), 0o755); err != nil {
 					t.Fatal(err)
@@ -104,7 +106,7 @@ func TestDetect(t *testing.T) {
 				tc.want.Path = filepath.Join(dir, "envoy")
 			}
 			t.Setenv("PATH", dir)
-			got, err := Detect(t.Context(), consul.Binary{Path: "/bin/consul", Version: "1.22.5"})
+			got, err := Detect(t.Context(), program)
 			if got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
