@@ -189,6 +189,11 @@ func TestValidate(t *testing.T) {
 	if err := sampleResult(t).Validate(); err != nil {
 		t.Fatalf("the sample: %v", err)
 	}
+	equal := sampleResult(t)
+	equal.Cells[0].Attempts[0] = attempt(t, 0.1, 0.1, 0.1) // their average is 0.10000000000000002
+	if err := equal.Validate(); err != nil {
+		t.Errorf("equal latencies: %v", err)
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := sampleResult(t)

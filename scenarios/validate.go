@@ -105,7 +105,10 @@ func (a Attempt) validate() error {
 }
 
 func (a Attempt) validateLatencies() error {
-	if a.Min <= 0 || a.Min > a.P50 || a.P50 > a.P90 || a.P90 > a.P99 || a.P99 > a.Max || a.Avg < a.Min || a.Avg > a.Max {
+	// The average of equal values may lie a rounding error beside them.
+	const rounding = 1e-9
+	if a.Min <= 0 || a.Min > a.P50 || a.P50 > a.P90 || a.P90 > a.P99 || a.P99 > a.Max ||
+		a.Avg < a.Min*(1-rounding) || a.Avg > a.Max*(1+rounding) {
 		return fmt.Errorf("latencies are not in order: min %v, avg %v, p50 %v, p90 %v, p99 %v, max %v ms",
 			a.Min, a.Avg, a.P50, a.P90, a.P99, a.Max)
 	}

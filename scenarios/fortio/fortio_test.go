@@ -80,6 +80,12 @@ func TestRunMeasures(t *testing.T) {
 		t.Errorf("%v requests/s, want %v", a.RequestsPerSecond, want)
 	}
 
+	doc := scenarios.Result{SchemaVersion: scenarios.SchemaVersion, ID: "x", Cells: []scenarios.Cell{
+		{Request: "api", Pods: scenarios.SingleNode, Connections: 4, Mesh: "ovs", Attempts: []scenarios.Attempt{a}},
+	}}
+	if err := doc.Validate(); err != nil {
+		t.Errorf("the attempt does not fit into a document: %v", err)
+	}
 	h, err := stats.DecodeHDR(a.HDR)
 	if err != nil {
 		t.Fatal(err)
