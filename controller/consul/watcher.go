@@ -22,7 +22,7 @@ type watcher struct {
 
 // update is one answer of Consul: all service names, or all entries of one.
 type update struct {
-	names   []string // nil: entries of service
+	names   []string // sorted; nil: entries of service
 	service string
 	entries []*api.ServiceEntry
 }
@@ -41,7 +41,7 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 	defer cancel()
 	loops.Go(func() { w.follow(ctx, "services of the catalog", w.services) })
 
-	stops := map[string]context.CancelFunc{}   // of each listed service
+	stops := map[string]context.CancelFunc{}  // of each listed service
 	known := map[string][]*api.ServiceEntry{} // listed and answered at least once
 	var last *mesh.Snapshot
 	listed := false
@@ -56,7 +56,7 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 			if u.names != nil {
 				listed = true
 				for name, stop := range stops {
-					if !slices.Contains(u.names, name) {
+					if _, ok := slices.BinarySearch(u.names, name); !ok {
 						stop()
 						delete(stops, name)
 						delete(known, name)

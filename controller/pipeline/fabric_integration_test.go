@@ -84,7 +84,8 @@ func (l *realLab) command(name string, args ...string) {
 }
 
 // install brings both bridges to the program of the snapshot, through
-// ovs-ofctl and the text form of flows.
+// ovs-ofctl and the text form of flows, and waits until the datapath's cache
+// of decisions has followed the tables.
 func (l *realLab) install(snap mesh.Snapshot) {
 	l.t.Helper()
 	for _, dp := range l.dps {
@@ -105,6 +106,7 @@ func (l *realLab) install(snap mesh.Snapshot) {
 		}
 		l.ovs.Ofctl("replace-flows", dp.Name, file)
 	}
+	l.ovs.Appctl("revalidator/wait")
 }
 
 // in runs fn with its thread in the namespace of a host. Sockets made there

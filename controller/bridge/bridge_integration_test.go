@@ -1,0 +1,299 @@
+//go:build integration
+
+package bridge_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/bridge"
+	"meshlab.dev/meshlab/controller/internal/ovstest"
+	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/pipeline"
+)
+
+const patience = 10 * time.Second
+
+// lab is one bridge with two hosts, kept by a running controller.
+type lab struct {
+	t      *testing.T
+	ovs    *ovstest.OVS
+	snaps  chan mesh.Snapshot
+	client *controller.Client
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{t: t, ovs: ovstest.Start(t), snaps: make(chan mesh.Snapshot)}
+	address := l.ovs.AddBridge("s1")
+	ip := netip.MustParseAddr
+	f := pipeline.Fabric{Mesh: true, VIP: ip("192.168.1.250"), Hairpin: ip("192.168.1.251"), VIPMAC: pipeline.MAC{2, 0, 0, 0, 0, 0xfa}}
+	dp := pipeline.Datapath{Name: "s1", Access: map[string]uint32{}, Flood: []uint32{1, 2}}
+	for i := 1; i <= 2; i++ {
+		h := pipeline.Host{Name: fmt.Sprintf("h%d", i), Addr: netip.AddrFrom4([4]byte{192, 168, 1, byte(10 + i)}), MAC: pipeline.MAC{5: byte(i)}}
+		f.Hosts = append(f.Hosts, h)
+		dp.Access[h.Name] = uint32(i)
+		l.addHost(h, i)
+	}
+	dir, err := os.MkdirTemp("", "ctl") // not t.TempDir: a socket's path has at most 107 bytes (unix(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l.client = controller.NewClient(filepath.Join(dir, "s"))
+	cfg := controller.Config{
+		Fabric: f, Datapaths: []controller.Datapath{{Datapath: dp, Address: address}}, Status: filepath.Join(dir, "s"), Drain: time.Hour,
+		Connect: bridge.Connector(nil), Refuse: bridge.Refuse,
+		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case s := <-l.snaps:
+					emit(s)
+				}
+			}
+		},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- controller.Run(ctx, cfg) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+		l.client.Close()
+	})
+	l.health("the first connection", func(h controller.Health) bool { return h.Datapaths[0].InSync })
+	return l
+}
+
+func (l *lab) addHost(h pipeline.Host, port int) {
+	l.t.Helper()
+	ns := l.ovs.NetNS + h.Name
+	for _, c := range []string{
+		"ip netns add " + ns,
+		"ip -n " + l.ovs.NetNS + " link add " + h.Name + " type veth peer name eth0 netns " + ns,
+		"ip -n " + l.ovs.NetNS + " link set " + h.Name + " up",
+		"ip netns exec " + ns + " sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
+		"ip -n " + ns + " link set eth0 address " + h.MAC.String() + " up",
+		"ip -n " + ns + " addr add " + h.Addr.String() + "/24 dev eth0",
+		"ip netns exec " + ns + " ethtool -K eth0 tx off",
+	} {
+		args := strings.Fields(c)
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			l.t.Fatalf("run %s: %v: %s", c, err, out)
+		}
+		if args[2] == "add" && args[1] == "netns" {
+			l.t.Cleanup(func() {
+				if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {
+					l.t.Errorf("remove %s: %v: %s", ns, err, out)
+				}
+			})
+		}
+	}
+	l.ovs.Vsctl("add-port", "s1", h.Name, "--", "set", "Interface", h.Name, fmt.Sprintf("ofport_request=%d", port))
+}
+
+// health polls for a state of the controller.
+func (l *lab) health(what string, ok func(controller.Health) bool) controller.Health {
+	l.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		h, err := l.client.Health(context.Background())
+		if err == nil && ok(h) {
+			return h
+		}
+		select {
+		case <-deadline:
+			l.t.Fatalf("waited %v for %s; health %+v, error %v", patience, what, h, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// set gives a snapshot and returns once the switch has confirmed it.
+func (l *lab) set(instances ...mesh.Instance) controller.Health {
+	l.t.Helper()
+	before, err := l.client.Health(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.snaps <- mesh.Snapshot{
+		Services:  []mesh.Service{{Name: "api", Instances: instances}},
+		Upstreams: []mesh.Upstream{{Client: netip.MustParseAddr("192.168.1.11"), Source: "web", Destination: "api", BindPort: 9000}},
+	}
+	return l.health("the snapshot in force", func(h controller.Health) bool { return h.OK && h.Snapshot > before.Snapshot })
+}
+
+// in runs fn with its thread in the namespace of a host.
+func (l *lab) in(host string, fn func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		ns, err := netns.GetFromName(l.ovs.NetNS + host)
+		if err == nil {
+			defer ns.Close()
+			err = netns.Set(ns)
+		}
+		if err == nil {
+			err = fn()
+		}
+		result <- err
+	}()
+	return <-result
+}
+
+func (l *lab) dial(to string) (net.Conn, error) {
+	var conn net.Conn
+	err := l.in("h1", func() (err error) {
+		conn, err = net.DialTimeout("tcp4", to, patience)
+		return err
+	})
+	return conn, err
+}
+
+// connected dials until it succeeds: the switch's cache of decisions follows
+// its tables some milliseconds after it has confirmed a change.
+func (l *lab) connected(to string) net.Conn {
+	l.t.Helper()
+	start := time.Now()
+	for {
+		conn, err := l.dial(to)
+		if err == nil {
+			l.t.Logf("%s answers %v after the confirmation", to, time.Since(start))
+			return conn
+		}
+		if time.Since(start) > patience {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// echo serves on h2 what it reads.
+func (l *lab) echo(port uint16) mesh.Instance {
+	l.t.Helper()
+	var ln net.Listener
+	if err := l.in("h2", func() (err error) {
+		ln, err = net.Listen("tcp4", fmt.Sprintf(":%d", port))
+		return err
+	}); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for in := bufio.NewReader(conn); ; {
+					line, err := in.ReadString('\n')
+					if err != nil {
+						return
+					}
+					fmt.Fprintf(conn, "%d %s", port, line)
+				}
+			}()
+		}
+	}()
+	at := netip.AddrPortFrom(netip.MustParseAddr("192.168.1.12"), port)
+	return mesh.Instance{ID: at.String(), Addr: at, Healthy: true, Weight: 1}
+}
+
+func exchange(conn net.Conn) (string, error) {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprintln(conn, "hello"); err != nil {
+		return "", err
+	}
+	return bufio.NewReader(conn).ReadString('\n')
+}
+
+func TestControllerKeepsARealSwitch(t *testing.T) {
+	l := newLab(t)
+	const vip = "192.168.1.250:9000"
+	refused := func(when string) {
+		t.Helper()
+		for begin := time.Now(); ; {
+			start := time.Now()
+			conn, err := l.dial(vip)
+			if err == nil && time.Since(begin) < patience { // see connected
+				conn.Close()
+				continue
+			}
+			if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > time.Second {
+				t.Fatalf("%s: dial gave %v after %v; want connection refused at once", when, err, time.Since(start))
+			}
+			return
+		}
+	}
+	refused("before the first snapshot")
+	l.set()
+	refused("without an instance")
+
+	a, b := l.echo(80), l.echo(81)
+	l.set(a)
+	conn := l.connected(vip)
+	defer conn.Close()
+	if got, err := exchange(conn); err != nil || got != "80 hello\n" {
+		t.Fatalf("answer %q, error %v", got, err)
+	}
+	var longest float64
+	for i := range 20 { // one instance comes and goes
+		h := l.set([][]mesh.Instance{{a, b}, {a}}[i%2]...)
+		longest = max(longest, h.Datapaths[0].SyncMS)
+	}
+	t.Logf("from a snapshot to the switch's confirmation: at most %.1f ms of 20 changes", longest)
+	l.set(b)
+	if got, err := exchange(conn); err != nil || got != "80 hello\n" {
+		t.Fatalf("after its instance left: answer %q, error %v", got, err)
+	}
+	l.set()
+	refused("with only draining instances")
+	l.set(a)
+
+	flows, err := l.client.Flows(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counted bool
+	for _, f := range flows.Datapaths[0].Flows {
+		if !f.Present {
+			t.Errorf("not in the switch: %+v", f)
+		}
+		counted = counted || f.Reason == "web on h1 calls api at 192.168.1.250:9000" && f.Packets > 0
+	}
+	if !counted {
+		t.Error("the flow of the upstream has counted no packet")
+	}
+
+	l.ovs.KillSwitch()
+	l.health("the loss of the switch", func(h controller.Health) bool { return !h.OK })
+	l.ovs.StartSwitch()
+	l.health("the switch in sync again", func(h controller.Health) bool { return h.OK })
+	if got, err := exchange(conn); err != nil || got != "80 hello\n" {
+		t.Errorf("after a crash of the switch the connection gave %q, error %v", got, err)
+	}
+}
