@@ -20,7 +20,7 @@ const (
 	writeTimeout      = 60 * time.Second
 	serverIdleTimeout = 120 * time.Second
 	maxHeaderBytes    = 64 << 10
-	stopTimeout       = 5 * time.Second
+	stopTimeout       = 2 * time.Second
 
 	// MaxBodyBytes is the largest request body that a service accepts.
 	MaxBodyBytes = 1 << 20
