@@ -35,13 +35,12 @@ type Proxy struct {
 func (p Proxy) String() string { return p.Name + " " + p.Version }
 
 // Detect chooses Envoy when it is on the PATH, else the built-in proxy of the
-// Consul at path program. An envoy that does not tell its version is an error, so that
+// given Consul. An envoy that does not tell its version is an error, so that
 // no report names the wrong proxy.
-func Detect(ctx context.Context, program string) (Proxy, error) {
+func Detect(ctx context.Context, c consul.Binary) (Proxy, error) {
 	path, err := exec.LookPath("envoy")
 	if err != nil {
-		c, err := consul.Probe(ctx, program)
-		return Proxy{Name: BuiltIn, Version: c.Version}, err
+		return Proxy{Name: BuiltIn, Version: c.Version}, nil
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return Proxy{}, fmt.Errorf("find envoy: %w", err)
@@ -76,28 +75,19 @@ const firstAdminPort = 19000
 // Config says what the sidecars of a lab need.
 type Config struct {
 	Lab     *topo.Lab
-	Consul  string            // absolute path of consul
+	Consul  consul.Binary
+	Proxy   Proxy             // as Detect returns it
 	Dir     string            // absolute; each sidecar has its own folder in it
 	Sockets map[string]string // host -> HTTP socket of its agent
 }
 
-// Sidecars detects the proxy and plans its processes.
-func Sidecars(ctx context.Context, c Config) ([]process.Spec, Proxy, error) {
-	proxy, err := Detect(ctx, c.Consul)
-	if err != nil {
-		return nil, Proxy{}, fmt.Errorf("choose the sidecars' proxy: %w", err)
-	}
-	specs, err := Plan(c, proxy)
-	return specs, proxy, err
-}
-
-// Plan plans one process for every service of the lab and one for its
+// Sidecars plans one process for every service of the lab and one for its
 // client, each on its service's host. They may be started as soon as the
 // services are registered: both proxies wait for their certificate by
 // themselves. A lab is ready for traffic when consul.WaitHealthy says so for
 // registrations made for consul.MeshConnect and every address of Listeners
 // takes a connection.
-func Plan(c Config, proxy Proxy) ([]process.Spec, error) {
+func Sidecars(c Config) ([]process.Spec, error) {
 	var specs []process.Spec
 	admin := map[string]int{}
 	for _, s := range sidecars(c.Lab) {
@@ -110,19 +100,19 @@ func Plan(c Config, proxy Proxy) ([]process.Spec, error) {
 			Name:        "sidecar-" + s.id,
 			Node:        s.node,
 			Part:        process.PartSidecar,
-			Path:        c.Consul,
+			Path:        c.Consul.Path,
 			Env:         []string{"PATH=/usr/bin:/bin", "HOME=" + dir, "TMPDIR=" + dir},
 			Dir:         dir,
 			KeepRunning: true,
 		}
-		switch proxy.Name {
+		switch c.Proxy.Name {
 		case BuiltIn:
 			spec.Args = builtInArgs(s.id, socket)
 		case Envoy:
-			spec.Args = envoyArgs(s.id, socket, proxy.Path, firstAdminPort+admin[s.node])
+			spec.Args = envoyArgs(s.id, socket, c.Proxy.Path, firstAdminPort+admin[s.node])
 			admin[s.node]++
 		default:
-			return nil, fmt.Errorf("plan the sidecar of %s: unknown proxy %q", s.id, proxy.Name)
+			return nil, fmt.Errorf("plan the sidecar of %s: unknown proxy %q", s.id, c.Proxy.Name)
 		}
 		specs = append(specs, spec)
 	}

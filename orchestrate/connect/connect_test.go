@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/topo"
 )
 
-func testConfig() Config {
+func testConfig(p Proxy) Config {
 	return Config{
 		Lab: &topo.Lab{
 			Name: "test",
@@ -19,13 +20,14 @@ func testConfig() Config {
 			},
 			Client: &topo.Client{Node: "h1", Upstreams: []topo.Upstream{{Service: "web", BindPort: 9001}}},
 		},
-		Consul:  "/bin/consul",
+		Consul:  consul.Binary{Path: "/bin/consul", Version: "1.22.5"},
+		Proxy:   p,
 		Dir:     "/run/lab/sidecars",
 		Sockets: map[string]string{"h1": "/run/lab/h1.sock", "h2": "/run/lab/h2.sock"},
 	}
 }
 
-func TestPlan(t *testing.T) {
+func TestSidecars(t *testing.T) {
 	const envoy = "-grpc-addr=http://127.0.0.1:8502 -admin-bind=127.0.0.1:1900N -envoy-binary=/opt/envoy -- --log-level warning"
 	for name, tc := range map[string]struct {
 		proxy Proxy
@@ -44,7 +46,7 @@ func TestPlan(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			specs, err := Plan(testConfig(), tc.proxy)
+			specs, err := Sidecars(testConfig(tc.proxy))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,19 +64,19 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func TestPlanErrors(t *testing.T) {
-	c := testConfig()
+func TestSidecarErrors(t *testing.T) {
+	c := testConfig(Proxy{Name: BuiltIn})
 	delete(c.Sockets, "h2")
-	if _, err := Plan(c, Proxy{Name: BuiltIn}); err == nil || !strings.Contains(err.Error(), "no agent on host h2") {
+	if _, err := Sidecars(c); err == nil || !strings.Contains(err.Error(), "no agent on host h2") {
 		t.Errorf("host without an agent: %v", err)
 	}
-	if _, err := Plan(testConfig(), Proxy{Name: "other"}); err == nil || !strings.Contains(err.Error(), "unknown proxy") {
+	if _, err := Sidecars(testConfig(Proxy{Name: "other"})); err == nil || !strings.Contains(err.Error(), "unknown proxy") {
 		t.Errorf("unknown proxy: %v", err)
 	}
 }
 
 func TestListeners(t *testing.T) {
-	got := Listeners(testConfig().Lab)
+	got := Listeners(testConfig(Proxy{}).Lab)
 	if len(got) != 1 || len(got["h1"]) != 2 || got["h1"][0].String() != "127.0.0.1:9000" || got["h1"][1].String() != "127.0.0.1:9001" {
 		t.Errorf("got %v, want 9000 and 9001 on h1 and none on h2", got)
 	}
@@ -93,10 +95,6 @@ func TestDetect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			program := filepath.Join(dir, "consul")
-			if err := os.WriteFile(program, []byte("#!/bin/sh\necho Consul v1.22.5\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
 			if tc.script != "" {
 				if err := os.WriteFile(filepath.Join(dir, "envoy"), []byte("#!/bin/sh\n"+tc.script+"\n"), 0o755); err != nil {
 					t.Fatal(err)
@@ -106,7 +104,7 @@ func TestDetect(t *testing.T) {
 				tc.want.Path = filepath.Join(dir, "envoy")
 			}
 			t.Setenv("PATH", dir)
-			got, err := Detect(t.Context(), program)
+			got, err := Detect(t.Context(), consul.Binary{Path: "/bin/consul", Version: "1.22.5"})
 			if got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}

@@ -131,10 +131,10 @@ func TestEnvoyBootstrap(t *testing.T) {
 
 func plan(t *testing.T, lab *topo.Lab, nodes []consultest.Node, p connect.Proxy) []process.Spec {
 	t.Helper()
-	specs, err := connect.Plan(connect.Config{
-		Lab: lab, Consul: consultest.Program(t).Path, Dir: t.TempDir(),
+	specs, err := connect.Sidecars(connect.Config{
+		Lab: lab, Consul: consultest.Program(t), Proxy: p, Dir: t.TempDir(),
 		Sockets: map[string]string{"h1": nodes[0].Socket, "h2": nodes[1].Socket},
-	}, p)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func build(ctx context.Context, dir string, r *reporter) (Binary, error) {
 	}
 	defer unlock()
 	// Whoever held the lock before may have built it.
-	if bin, err := Probe(ctx, cachedPath(dir)); err == nil {
+	if bin, err := probe(ctx, cachedPath(dir)); err == nil {
 		return bin, nil
 	}
 	if err := removeStale(dir); err != nil {
@@ -90,7 +90,7 @@ func build(ctx context.Context, dir string, r *reporter) (Binary, error) {
 	if err := t.compile(ctx, built, total); err != nil {
 		return Binary{}, err
 	}
-	if _, err := Probe(ctx, built); err != nil {
+	if _, err := probe(ctx, built); err != nil {
 		return Binary{}, fmt.Errorf("try the consul just built: %w", err)
 	}
 	if err := os.Rename(built, cachedPath(dir)); err != nil {

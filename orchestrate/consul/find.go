@@ -96,7 +96,7 @@ func lookup(ctx context.Context, o Options, r *reporter) (Binary, error) {
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
-		bin, err := Probe(ctx, path)
+		bin, err := probe(ctx, path)
 		if err == nil {
 			return bin, nil
 		}
@@ -149,8 +149,8 @@ func goTool(usual string) (string, error) {
 		ErrNoToolchain, usual, Version)
 }
 
-// Probe asks the Consul program at path for its version.
-func Probe(ctx context.Context, path string) (Binary, error) {
+// probe runs the program and reads its version.
+func probe(ctx context.Context, path string) (Binary, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return Binary{}, fmt.Errorf("find consul: %w", err)
