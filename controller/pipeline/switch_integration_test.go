@@ -79,7 +79,7 @@ func TestRealTraffic(t *testing.T) {
 		t.Fatalf("after 1 MiB: answer %q, error %v", got, err)
 	}
 
-	l.install(snapshot(up, b))
+	l.install(snapshot(up, sick(a), b))
 	near := l.mustDial("h1", vip+":9000")
 	l.answers(near, "b "+h1)
 	l.install(snapshot(up, a, b))
