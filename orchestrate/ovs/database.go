@@ -12,15 +12,17 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+	"github.com/vishvananda/netlink"
 )
 
 // The tables and columns in use (ovs-vswitchd.conf.db(5)).
 type (
 	openVSwitch struct {
-		UUID          string   `ovsdb:"_uuid"`
-		Bridges       []string `ovsdb:"bridges"`
-		DatapathTypes []string `ovsdb:"datapath_types"`
-		Version       *string  `ovsdb:"ovs_version"`
+		UUID          string            `ovsdb:"_uuid"`
+		Bridges       []string          `ovsdb:"bridges"`
+		DatapathTypes []string          `ovsdb:"datapath_types"`
+		Version       *string           `ovsdb:"ovs_version"`
+		ExternalIDs   map[string]string `ovsdb:"external_ids"`
 	}
 	bridgeRow struct {
 		UUID         string            `ovsdb:"_uuid"`
@@ -134,7 +136,7 @@ func (db *DB) Initialise(ctx context.Context) (datapath string, err error) {
 		return "", fmt.Errorf("read Open vSwitch database: %w", err)
 	}
 	if len(rows) == 0 {
-		ops, err := db.c.Create(&openVSwitch{UUID: "root"})
+		ops, err := db.c.Create(&openVSwitch{UUID: "root", ExternalIDs: map[string]string{"system-type": "meshlab"}})
 		if err != nil {
 			return "", fmt.Errorf("initialise Open vSwitch database: %w", err)
 		}
@@ -150,10 +152,18 @@ func (db *DB) Initialise(ctx context.Context) (datapath string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("wait for ovs-vswitchd: %w", err)
 	}
-	if slices.Contains(types, DatapathKernel) {
+	// The switch lists the kernel's datapath also where the kernel has none.
+	if slices.Contains(types, DatapathKernel) && KernelDatapath() {
 		return DatapathKernel, nil
 	}
 	return DatapathUserspace, nil
+}
+
+// KernelDatapath tells whether the running kernel has the datapath of Open
+// vSwitch; asking for its netlink family loads the module where there is one.
+func KernelDatapath() bool {
+	_, err := netlink.GenlFamilyGet("ovs_datapath")
+	return err == nil
 }
 
 // AddBridges makes all bridges with their ports in one transaction, and
@@ -212,8 +222,13 @@ func (db *DB) AddBridges(ctx context.Context, datapath string, bridges []Bridge)
 	if err := db.transact(ctx, append(ops, link...)); err != nil {
 		return fmt.Errorf("add bridges: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, portWait)
+	defer cancel()
 	return db.waitPorts(ctx, names)
 }
+
+// portWait is how long the switch may take to open the ports of a change.
+const portWait = 20 * time.Second
 
 func (db *DB) waitPorts(ctx context.Context, want map[string]uint32) error {
 	missing := ""
@@ -250,7 +265,10 @@ func (db *DB) transact(ctx context.Context, ops []ovsdb.Operation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := ovsdb.CheckOperationResults(res, ops); err != nil {
+	if failed, err := ovsdb.CheckOperationResults(res, ops); err != nil {
+		for _, f := range failed {
+			err = fmt.Errorf("%w: %w", err, f)
+		}
 		return err
 	}
 	return nil

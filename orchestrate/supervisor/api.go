@@ -14,6 +14,7 @@ type UpRequest struct {
 	Mesh          orchestrate.Mesh `json:"mesh"`
 	Consul        string           `json:"consul"` // path of the program
 	ConsulVersion string           `json:"consul_version"`
+	Hold          bool             `json:"hold"` // the lab ends when the connection of POST /up does
 	Publish       []Published      `json:"publish,omitempty"`
 	Version       string           `json:"version"`
 	UnprivUID     int              `json:"unpriv_uid"` // user id that Postgres runs as, inside

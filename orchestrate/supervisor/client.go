@@ -12,17 +12,19 @@ import (
 	"net/http"
 	"net/url"
 
+	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/scenarios"
 )
 
 // Client speaks to the supervisor of a lab.
 type Client struct {
 	http *http.Client
+	held io.Closer // the open answer to POST /up of a lab that is held
 }
 
 // NewClient makes a client for the control socket at path.
 func NewClient(path string) *Client {
-	return &Client{&http.Client{Transport: &http.Transport{
+	return &Client{http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
@@ -43,7 +45,12 @@ func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Sta
 	if err != nil {
 		return Status{}, err
 	}
-	defer resp.Body.Close()
+	held := false
+	defer func() {
+		if !held {
+			resp.Body.Close()
+		}
+	}()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
@@ -55,6 +62,9 @@ func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Sta
 		case e.Error != "":
 			return Status{}, errors.New(e.Error)
 		case e.Ready != nil:
+			if req.Hold {
+				held, c.held = true, resp.Body
+			}
 			return *e.Ready, nil
 		default:
 			report(e)
@@ -89,9 +99,9 @@ func (c *Client) Logs(ctx context.Context, name string, n int) (string, error) {
 
 // Flows returns the flows of all bridges, as the controller's status gives
 // them.
-func (c *Client) Flows(ctx context.Context) (json.RawMessage, error) {
-	var raw json.RawMessage
-	return raw, c.json(ctx, http.MethodGet, "/flows", nil, &raw)
+func (c *Client) Flows(ctx context.Context) (controller.Flows, error) {
+	var f controller.Flows
+	return f, c.json(ctx, http.MethodGet, "/flows", nil, &f)
 }
 
 // Load makes one attempt from the client host. The URL of spec is relative:

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/netns"
 	"meshlab.dev/meshlab/scenarios"
@@ -198,28 +199,12 @@ func (s *Supervisor) serveLoad(w http.ResponseWriter, r *http.Request) {
 
 // serveFlows passes the controller's own account on.
 func (s *Supervisor) serveFlows(w http.ResponseWriter, r *http.Request) {
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", controllerSocket)
-		},
-	}}
-	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://controller/flows", nil)
+	client := controller.NewClient(controllerSocket)
+	defer client.Close()
+	flows, err := client.Flows(r.Context())
 	if err != nil {
-		fail(w, http.StatusInternalServerError, err)
+		fail(w, http.StatusBadGateway, err)
 		return
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		fail(w, http.StatusBadGateway, fmt.Errorf("ask the controller for its flows: %w", err))
-		return
-	}
-	defer resp.Body.Close()
-	var raw json.RawMessage
-	if err := json.NewDecoder(resp.Body).Decode(&raw); err != nil {
-		fail(w, http.StatusBadGateway, fmt.Errorf("read the controller's flows: %w", err))
-		return
-	}
-	_ = json.NewEncoder(w).Encode(raw)
+	_ = json.NewEncoder(w).Encode(flows)
 }

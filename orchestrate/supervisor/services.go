@@ -7,13 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"time"
 
 	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/controller/pipeline"
 	"meshlab.dev/meshlab/labs/builtin"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/connect"
+	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
@@ -34,11 +35,12 @@ func (r *raising) controller(ctx context.Context) (string, error) {
 	fabric, datapaths := pipeline.FromLab(r.lab, r.req.Mesh == orchestrate.OVS)
 	cfg := controller.FileConfig{
 		Fabric: fabric,
-		Consul: controller.ConsulConfig{Address: "unix://" + agents[0].Socket},
+		Consul: &controller.Consul{Address: "unix://" + agents[0].Socket},
+		Drain:  controller.DefaultDrain,
 		Status: controllerSocket,
 	}
 	for _, d := range datapaths {
-		cfg.Datapaths = append(cfg.Datapaths, controller.DatapathConfig{Datapath: d, Address: ovs.ManagementSocket(d.Name)})
+		cfg.Datapaths = append(cfg.Datapaths, controller.Datapath{Datapath: d, Address: ovs.ManagementSocket(d.Name)})
 	}
 	text, err := json.MarshalIndent(cfg, "", "  ")
 	if err != nil {
@@ -56,11 +58,34 @@ func (r *raising) controller(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n, err := r.inSync(ctx)
+	flows, err := switching(ctx)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d flows on %d switches", n, len(datapaths)), nil
+	return fmt.Sprintf("%d flows on %d switches", flows, len(datapaths)), nil
+}
+
+// switching waits until every switch carries the flows by which hosts reach
+// each other, and returns their number.
+func switching(ctx context.Context) (int, error) {
+	client := controller.NewClient(controllerSocket)
+	defer client.Close()
+	for {
+		h, err := client.Health(ctx)
+		flows, ready := 0, err == nil
+		for _, d := range h.Datapaths {
+			ready = ready && d.InSync
+			flows += d.Flows
+		}
+		if ready {
+			return flows, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("wait for the switches to carry flows: %w: %+v, %v", context.Cause(ctx), h.Datapaths, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // services starts the application, all instances at once: a service whose
@@ -91,8 +116,8 @@ func (r *raising) serviceSpec(svc topo.Service) (process.Spec, error) {
 			}
 			return "", fmt.Errorf("service %s has no upstream %q", svc.Name, name)
 		},
-		Address: func() string { return orchestrate.HostAddr(r.lab, svc.Node).String() },
-		Port:    func() string { return strconv.Itoa(int(svc.Port)) },
+		Address: orchestrate.HostAddr(r.lab, svc.Node).String(),
+		Port:    svc.Port,
 	}
 	if svc.Builtin != "" {
 		b, ok := builtin.Lookup(svc.Builtin)
@@ -157,8 +182,13 @@ func (r *raising) sidecars(ctx context.Context) (string, error) {
 	for _, a := range agents {
 		sockets[a.Spec.Node] = a.Socket
 	}
-	specs, proxy, err := connect.Sidecars(ctx, connect.Config{
-		Lab: r.lab, Consul: r.req.Consul, Sockets: sockets, Dir: stateDir + "/sidecar",
+	bin := consul.Binary{Path: r.req.Consul, Version: r.req.ConsulVersion}
+	proxy, err := connect.Detect(ctx, bin)
+	if err != nil {
+		return "", err
+	}
+	specs, err := connect.Sidecars(connect.Config{
+		Lab: r.lab, Consul: bin, Proxy: proxy, Sockets: sockets, Dir: stateDir + "/sidecar",
 	})
 	if err != nil {
 		return "", err
@@ -168,6 +198,6 @@ func (r *raising) sidecars(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	r.env.Proxy = proxy.String()
+	r.env.Proxy = proxy.Name + " " + proxy.Version
 	return fmt.Sprintf("%d of %s", len(specs), r.env.Proxy), nil
 }

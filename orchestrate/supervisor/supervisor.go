@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
 )
@@ -121,6 +120,10 @@ func (s *Supervisor) serveUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	send(Event{Ready: &st})
+	if req.Hold {
+		<-r.Context().Done()
+		return errors.New("the program that held the lab has ended")
+	}
 	return nil
 }
 

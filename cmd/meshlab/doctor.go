@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/orchestrate/doctor"
+)
+
+func newDoctor() *cobra.Command {
+	var install bool
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "What this machine has and lacks for labs, and the command that mends it",
+		Long: `Look at everything a lab needs. Each lack comes with one command that mends it.
+--install does what can be done at once: it installs missing packages (as root)
+and builds Consul when it is neither on the PATH nor in the cache.
+Exit code 0: labs can run; 1: something is missing.`,
+		Example: "  meshlab doctor\n  sudo meshlab doctor --install",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx := c.Context()
+			findings := doctor.Check(ctx)
+			if install {
+				if err := doctor.Install(ctx, findings, os.Stderr); err != nil {
+					return err
+				}
+				p := newProgress(os.Stderr)
+				_, err := findConsul(ctx, p)
+				p.stop()
+				if err != nil {
+					return err
+				}
+				findings = doctor.Check(ctx)
+			}
+			if wantJSON(c) {
+				if err := json.NewEncoder(c.OutOrStdout()).Encode(findings); err != nil {
+					return err
+				}
+			} else if err := printFindings(c.OutOrStdout(), findings); err != nil {
+				return err
+			}
+			if !doctor.Usable(findings) {
+				return exitCode(exitFailed)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&install, "install", false, "install missing packages, and build Consul if it is missing")
+	return c
+}
+
+func printFindings(out io.Writer, findings []doctor.Finding) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, f := range findings {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Status, f.Name, f.Detail)
+		if f.Remedy != "" {
+			fmt.Fprintf(w, "\t\tremedy: %s\n", f.Remedy)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if doctor.Usable(findings) {
+		_, err := fmt.Fprintln(out, "\nLabs can run here.")
+		return err
+	}
+	_, err := fmt.Fprintln(out, "\nLabs cannot run here yet: run the remedies above.")
+	return err
+}

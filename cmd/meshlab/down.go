@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/supervisor"
+)
+
+func newDown() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "down [NAME...]",
+		Short: "Remove a lab, whatever state it is in",
+		Long: `Remove labs: without a name, the one that is up. Every process, namespace,
+link and file of the lab is gone afterwards; it does not matter what has been
+killed or has crashed before. Removing a lab that is not there is no error.`,
+		Example: "  meshlab down\n  meshlab down hashicups\n  meshlab down --all",
+		RunE: func(c *cobra.Command, args []string) error {
+			names := args
+			switch {
+			case all && len(args) > 0:
+				return usageError{errors.New("either names or --all")}
+			case all:
+				recs, err := orchestrate.List()
+				if err != nil {
+					return err
+				}
+				for _, r := range recs {
+					names = append(names, r.Name)
+				}
+			case len(args) == 0:
+				name, err := onlyLab()
+				if errors.Is(err, orchestrate.ErrNotUp) {
+					break
+				}
+				if err != nil {
+					return err
+				}
+				names = []string{name}
+			}
+			removed := []string{}
+			var errs []error
+			for _, n := range names {
+				if err := checkName(n); err != nil {
+					return err
+				}
+				found, err := supervisor.Remove(n)
+				if err != nil {
+					errs = append(errs, fmt.Errorf("lab %s: %w", n, err))
+				} else if found {
+					removed = append(removed, n)
+				}
+			}
+			if wantJSON(c) {
+				_ = json.NewEncoder(c.OutOrStdout()).Encode(map[string][]string{"removed": removed})
+				return errors.Join(errs...)
+			}
+			for _, n := range removed {
+				fmt.Fprintf(c.OutOrStdout(), "Lab %s is down; nothing is left of it.\n", n)
+			}
+			if len(removed) == 0 && len(errs) == 0 {
+				fmt.Fprintln(c.OutOrStdout(), "No such lab is up; nothing to do.")
+			}
+			return errors.Join(errs...)
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "remove every lab of this user")
+	return c
+}
+
+// onlyLab is the name of the one lab that is up.
+func onlyLab() (string, error) {
+	recs, err := orchestrate.List()
+	if err != nil {
+		return "", err
+	}
+	switch len(recs) {
+	case 0:
+		return "", fmt.Errorf("no lab is up: %w; `meshlab up` brings one to life", orchestrate.ErrNotUp)
+	case 1:
+		return recs[0].Name, nil
+	}
+	var names []string
+	for _, r := range recs {
+		names = append(names, r.Name)
+	}
+	return "", usageError{fmt.Errorf("several labs are up, say which: %v", names)}
+}

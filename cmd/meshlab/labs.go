@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/labs"
+	"meshlab.dev/meshlab/topo"
+)
+
+func newLabs() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "labs [NAME]",
+		Short:   "List the built-in labs, or print the file of one",
+		Example: "  meshlab labs\n  meshlab labs hashicups > my-lab.yaml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				lab, err := loadLab(args[0])
+				if err != nil {
+					return err
+				}
+				_, err = c.OutOrStdout().Write(lab.source)
+				return err
+			}
+			list := labs.List()
+			if wantJSON(c) {
+				return json.NewEncoder(c.OutOrStdout()).Encode(list)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
+			for _, l := range list {
+				fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Description)
+			}
+			return w.Flush()
+		},
+	}
+	return c
+}
+
+func newValidate() *cobra.Command {
+	var schema bool
+	c := &cobra.Command{
+		Use:   "validate FILE...",
+		Short: "Check lab files and tell everything that is wrong with them",
+		Long: `Check lab files. All problems are told at once, each with file, line and
+column. Exit code 0: all are right; 2: some are not.`,
+		Example: "  meshlab validate my-lab.yaml\n  meshlab validate --schema > lab.schema.json",
+		RunE: func(c *cobra.Command, args []string) error {
+			if schema {
+				_, err := c.OutOrStdout().Write(topo.Schema())
+				return err
+			}
+			if len(args) == 0 {
+				return usageError{fmt.Errorf("name at least one lab file")}
+			}
+			bad := false
+			for _, name := range args {
+				lab, err := loadLab(name)
+				if err != nil {
+					bad = true
+					fmt.Fprintln(c.ErrOrStderr(), err)
+					continue
+				}
+				if wantJSON(c) {
+					if err := json.NewEncoder(c.OutOrStdout()).Encode(lab.Lab); err != nil {
+						return err
+					}
+					continue
+				}
+				hosts := 0
+				for _, n := range lab.Nodes {
+					if n.Kind == topo.KindHost {
+						hosts++
+					}
+				}
+				fmt.Fprintf(c.OutOrStdout(), "%s is right: lab %s, %d hosts, %d switches, %d services\n",
+					name, lab.Name, hosts, len(lab.Nodes)-hosts, len(lab.Services))
+			}
+			if bad {
+				return exitCode(exitUsage)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of lab files")
+	return c
+}
+
+func newGraph() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:     "graph [LAB]",
+		Short:   "Draw a lab: SVG, Graphviz or Mermaid",
+		Example: "  meshlab graph hashicups > hashicups.svg\n  meshlab graph my-lab.yaml --format mermaid",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			lab, err := loadLab(argOr(args, defaultLab))
+			if err != nil {
+				return err
+			}
+			var text string
+			switch format {
+			case "svg":
+				text = string(topo.SVG(lab.Lab))
+			case "dot":
+				text = topo.DOT(lab.Lab)
+			case "mermaid":
+				text = topo.Mermaid(lab.Lab)
+			default:
+				return usageError{fmt.Errorf("--format %s: it is svg, dot or mermaid", format)}
+			}
+			_, err = fmt.Fprint(c.OutOrStdout(), text)
+			return err
+		},
+	}
+	c.Flags().StringVar(&format, "format", "svg", "svg, dot or mermaid")
+	return c
+}

@@ -1,0 +1,137 @@
+// Command meshlab brings service mesh labs to life on one machine and
+// measures them. Each file of this package is one verb; the work is done in
+// the packages that the verbs wire together.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // the work could not be done
+	exitUsage  = 2 // wrong use: unknown verb or flag, or a bad lab file
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintln(os.Stderr, "meshlab: "+strings.TrimRight(err.Error(), "\n"))
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// exitCode ends the program with that code and says nothing.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// usageError marks an error as the user's own: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "meshlab",
+		Short: "Service mesh labs on one machine: switches against sidecars, measured",
+		Long: `meshlab brings a lab to life (hosts, Open vSwitch switches, services, Consul),
+makes the switches act as the service mesh, and measures that mesh against
+Consul Connect and against plain switching.
+
+A lab is a sandbox: nothing of it touches your own network, and nothing is
+left when it is down. Where the kernel allows user namespaces, no root is
+needed. 'meshlab doctor' says what this machine has and lacks.
+
+Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files).`,
+		Example: `  meshlab doctor                         what is missing here, and what mends it
+  meshlab up hashicups                   the thesis' lab, with the mesh in the switches
+  meshlab exec h1 -- curl localhost:20863/health
+  meshlab bench hashicups hashicups-single-node --mesh direct,ovs,consul-connect
+  meshlab report results/latest.json     the figures as a page
+  meshlab down`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("meshlab {{.Version}}\n")
+	root.PersistentFlags().String("output", "text", "form of the output: text or json")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath())}
+	})
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if o := c.Flag("output").Value.String(); o != "text" && o != "json" {
+			return usageError{fmt.Errorf("--output %s: it is text or json", o)}
+		}
+		return nil
+	}
+	root.AddGroup(
+		&cobra.Group{ID: "lab", Title: "Labs:"},
+		&cobra.Group{ID: "look", Title: "Look inside:"},
+		&cobra.Group{ID: "measure", Title: "Measure:"},
+		&cobra.Group{ID: "other", Title: "Other:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("lab", newUp(), newDown(), newLabs(), newValidate(), newGraph())
+	add("look", newPs(), newExec(), newLogs(), newFlows())
+	add("measure", newBench(), newReport())
+	add("other", newDoctor(), newController())
+	root.AddCommand(newSupervise(), newService(), newLoad())
+	for _, c := range root.Commands() {
+		if args := c.Args; args != nil {
+			c.Args = func(c *cobra.Command, a []string) error {
+				if err := args(c, a); err != nil {
+					return usageError{fmt.Errorf("%w\nUsage: %s", err, c.UseLine())}
+				}
+				return nil
+			}
+		}
+	}
+	return root
+}
+
+// buildVersion is set by the linker (see Makefile).
+var buildVersion string
+
+func version() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func wantJSON(c *cobra.Command) bool { return c.Flag("output").Value.String() == "json" }

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/labs"
+	"meshlab.dev/meshlab/labs/builtin"
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/consul"
+	"meshlab.dev/meshlab/orchestrate/supervisor"
+	"meshlab.dev/meshlab/topo"
+)
+
+const defaultLab = "hashicups"
+
+func newUp() *cobra.Command {
+	var mesh, name string
+	var noPublish bool
+	c := &cobra.Command{
+		Use:   "up [LAB]",
+		Short: "Bring a lab to life",
+		Long: `Bring a lab to life: LAB is the name of a built-in lab ('meshlab labs') or the
+path of a lab file; without it, ` + defaultLab + `. The lab is ready when every request of
+its file has been answered as expected, from the client host, through the mesh.
+If a step fails, or on Ctrl-C, everything is removed again.
+
+The mesh decides what {{ upstream }} becomes in the lab file:
+  direct          the instance's own address: plain switching
+  ovs             the virtual address, translated by the switches
+  consul-connect  the sidecar of the caller`,
+		Example: `  meshlab up
+  meshlab up hashicups --mesh consul-connect --name sidecars
+  meshlab up ./my-lab.yaml`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx := c.Context()
+			m, err := orchestrate.ParseMesh(mesh)
+			if err != nil {
+				return usageError{err}
+			}
+			lab, err := loadLab(argOr(args, defaultLab))
+			if err != nil {
+				return err
+			}
+			if name == "" {
+				name = lab.Name
+			}
+			if err := checkName(name); err != nil {
+				return err
+			}
+			p := newProgress(os.Stderr)
+			defer p.stop()
+			bin, err := findConsul(ctx, p)
+			if err != nil {
+				return err
+			}
+			cfg := lab.launch(name, m, bin)
+			cfg.Publish = !noPublish
+			begin := time.Now()
+			st, err := supervisor.Launch(ctx, cfg, p.event)
+			p.stop()
+			if err != nil {
+				return failedUp(ctx, name, err)
+			}
+			if wantJSON(c) {
+				return json.NewEncoder(c.OutOrStdout()).Encode(st)
+			}
+			printUp(c.OutOrStdout(), name, st, time.Since(begin))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&mesh, "mesh", string(orchestrate.OVS), "how services reach their upstreams: direct, ovs or consul-connect")
+	c.Flags().StringVar(&name, "name", "", "name of the lab on this machine (default: that in the lab file); with names of their own, several can be up at once")
+	c.Flags().BoolVar(&noPublish, "no-publish", false, "do not forward loopback ports to the services that the lab file publishes")
+	return c
+}
+
+func failedUp(ctx context.Context, name string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("lab %s: interrupted; nothing is left of it", name)
+	}
+	if errors.Is(err, orchestrate.ErrUp) {
+		return err
+	}
+	return fmt.Errorf("lab %s did not come up, and nothing is left of it: %w", name, err)
+}
+
+func printUp(w io.Writer, name string, st supervisor.Status, took time.Duration) {
+	fmt.Fprintf(w, "Lab %s is up with mesh %s, ready after %.1f s.\n", name, st.Mesh, took.Seconds())
+	for _, p := range st.Published {
+		fmt.Fprintf(w, "  %s: http://%s/\n", p.Service, p.Address)
+	}
+	at := ""
+	if name != st.Lab {
+		at = " --lab " + name
+	}
+	fmt.Fprintf(w, "  meshlab ps%s     what runs in it\n  meshlab flows%s  what the switches do\n  meshlab down%s   remove it\n",
+		at, at, strings.TrimPrefix(at, " --lab"))
+}
+
+// loadedLab is a lab file and what it says.
+type loadedLab struct {
+	*topo.Lab
+	source []byte
+	file   string
+}
+
+// loadLab reads a built-in lab or a lab file.
+func loadLab(nameOrPath string) (loadedLab, error) {
+	lab, source, err := labs.Load(nameOrPath, builtin.Names())
+	if err != nil {
+		return loadedLab{}, usageError{err}
+	}
+	file := nameOrPath
+	if _, err := os.Stat(nameOrPath); err == nil {
+		if abs, err := filepath.Abs(nameOrPath); err == nil {
+			file = abs
+		}
+	}
+	return loadedLab{lab, source, file}, nil
+}
+
+func (l loadedLab) launch(name string, m orchestrate.Mesh, bin consul.Binary) supervisor.LaunchConfig {
+	return supervisor.LaunchConfig{
+		Name: name, Lab: l.Lab, File: l.file, Source: l.source, Mesh: m,
+		Consul: bin.Path, ConsulVersion: bin.Version, Version: version(), Command: superviseVerb,
+	}
+}
+
+func argOr(args []string, fallback string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return fallback
+}
+
+func checkName(name string) error {
+	if name == "" || name[0] == '.' || len(name) > 40 || strings.ContainsAny(name, "/\x00 \n") {
+		return usageError{fmt.Errorf("lab name %q: up to 40 characters without spaces and slashes", name)}
+	}
+	return nil
+}

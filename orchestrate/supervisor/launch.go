@@ -1,0 +1,224 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/ovs"
+	"meshlab.dev/meshlab/orchestrate/sandbox"
+	"meshlab.dev/meshlab/topo"
+)
+
+// LaunchConfig says which lab to bring to life, and how.
+type LaunchConfig struct {
+	Name          string // of this lab on this machine
+	Lab           *topo.Lab
+	File          string // absolute path of the lab file; a bare name for an embedded one
+	Source        []byte
+	Mesh          orchestrate.Mesh
+	Consul        string // path of the program
+	ConsulVersion string
+	Version       string // of meshlab
+	Publish       bool   // forward the loopback ports that the lab file asks for
+	Hold          bool   // the lab ends with the calling process
+	Command       string // hidden verb that runs Serve in the sandbox
+}
+
+// killWait is how long the kernel may take to remove a lab.
+const killWait = 30 * time.Second
+
+// Launch brings a lab to life in a sandbox of its own. When it returns an
+// error nothing of the lab is left, whatever the reason, the end of ctx
+// among them.
+func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Status, err error) {
+	if err := preflight(); err != nil {
+		return Status{}, err
+	}
+	state := orchestrate.StateOf(cfg.Name)
+	release, err := state.Claim()
+	if err != nil {
+		return Status{}, fmt.Errorf("lab %s: %w", cfg.Name, err)
+	}
+	defer release()
+	var rec orchestrate.Record
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, rec.Kill(killWait), state.Remove())
+		}
+	}()
+
+	in, err := openListeners(state, cfg)
+	if err != nil {
+		return Status{}, err
+	}
+	defer in.close()
+	log, err := os.OpenFile(state.Log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return Status{}, fmt.Errorf("create supervisor's log: %w", err)
+	}
+	defer log.Close()
+	proc, err := sandbox.Start(sandbox.Config{
+		Args:  []string{cfg.Command, "--listeners", strconv.Itoa(len(in.published))},
+		Files: in.files, Log: log, Name: cfg.Name,
+	})
+	if err != nil {
+		return Status{}, err
+	}
+	go proc.Wait() // collects it, should it end before this program does
+	start, err := orchestrate.StartTime(proc.Pid)
+	if err != nil {
+		return Status{}, fmt.Errorf("start supervisor: %w%s", err, logText(state))
+	}
+	rec = orchestrate.Record{
+		Lab: cfg.Lab.Name, Name: cfg.Name, Mesh: cfg.Mesh, PID: proc.Pid, StartTime: start,
+		Created: time.Now(), Version: cfg.Version,
+	}
+	if err := state.Write(rec); err != nil {
+		return Status{}, err
+	}
+	in.close() // only the supervisor listens: when it ends, callers see it
+	st, err = NewClient(state.Control()).Up(ctx, UpRequest{
+		File: cfg.File, Source: cfg.Source, Mesh: cfg.Mesh, Consul: cfg.Consul, ConsulVersion: cfg.ConsulVersion,
+		Publish: in.published, Hold: cfg.Hold, Version: cfg.Version, UnprivUID: unprivilegedUID(),
+	}, report)
+	if err != nil && ctx.Err() == nil && !rec.Alive() {
+		err = fmt.Errorf("%w%s", err, logText(state))
+	}
+	return st, err
+}
+
+// Remove ends the named lab and removes its state. It is no error when it
+// has ended already; the bool says whether there was anything to remove.
+func Remove(name string) (bool, error) {
+	state := orchestrate.StateOf(name)
+	if _, err := os.Stat(state.Dir); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	rec, err := state.Read()
+	if err != nil && !errors.Is(err, orchestrate.ErrNotUp) {
+		// The record cannot be read: the lab's process is unknown, but it ends
+		// by itself when nobody asks for the lab.
+		return true, errors.Join(err, state.Remove())
+	}
+	if err := rec.Kill(killWait); err != nil {
+		return true, err
+	}
+	return true, state.Remove()
+}
+
+// preflight names what would make every lab fail, before anything is made.
+func preflight() error {
+	for _, program := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-appctl"} {
+		if _, err := ovs.Program(program); err != nil {
+			return err
+		}
+	}
+	if ovs.KernelDatapath() {
+		return nil // needs no tun device
+	}
+	const tun = "/dev/net/tun"
+	f, err := os.OpenFile(tun, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("open %s, which the userspace datapath of Open vSwitch needs: %w; remedy: sudo modprobe tun", tun, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("open %s, which the userspace datapath of Open vSwitch needs: %w; remedy: sudo chmod 0666 %s", tun, err, tun)
+	case err != nil:
+		return fmt.Errorf("open %s, which the userspace datapath of Open vSwitch needs: %w", tun, err)
+	}
+	return f.Close()
+}
+
+// inherited is what the supervisor gets from the verb.
+type inherited struct {
+	files     []*os.File
+	published []Published
+}
+
+func (in *inherited) close() {
+	for _, f := range in.files {
+		f.Close()
+	}
+	in.files = nil
+}
+
+func openListeners(state orchestrate.State, cfg LaunchConfig) (in *inherited, err error) {
+	in = &inherited{}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
+	for _, path := range []string{state.Control(), state.Exec()} {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			return in, fmt.Errorf("listen on %s: %w", path, err)
+		}
+		l.SetUnlinkOnClose(false)
+		if err := in.add(l); err != nil {
+			return in, err
+		}
+	}
+	if !cfg.Publish {
+		return in, nil
+	}
+	for _, svc := range cfg.Lab.Services {
+		if svc.Publish == nil {
+			continue
+		}
+		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(*svc.Publish)})
+		if err != nil {
+			return in, fmt.Errorf("publish service %s: %w; `publish: 0` in the lab file takes any free port, and --no-publish none", svc.Name, err)
+		}
+		in.published = append(in.published, Published{Service: svc.Name, Address: l.Addr().String()})
+		if err := in.add(l); err != nil {
+			return in, err
+		}
+	}
+	return in, nil
+}
+
+func (in *inherited) add(l interface {
+	File() (*os.File, error)
+	Close() error
+}) error {
+	f, err := l.File()
+	if err != nil {
+		return fmt.Errorf("pass listener on: %w", err)
+	}
+	in.files = append(in.files, f)
+	return l.Close()
+}
+
+// unprivilegedUID is a user id with an entry in /etc/passwd, under which
+// programs run that refuse to be root.
+func unprivilegedUID() int {
+	for _, name := range []string{"postgres", "nobody"} {
+		if u, err := user.Lookup(name); err == nil {
+			if uid, err := strconv.Atoi(u.Uid); err == nil {
+				return uid
+			}
+		}
+	}
+	return 65534
+}
+
+// logText is what the supervisor has printed, for an error message.
+func logText(state orchestrate.State) string {
+	b, err := os.ReadFile(state.Log())
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	if len(b) > 2000 {
+		b = b[len(b)-2000:]
+	}
+	return "\n" + string(b)
+}
