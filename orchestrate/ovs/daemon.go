@@ -78,6 +78,24 @@ func Daemons(ctx context.Context) ([]process.Spec, error) {
 	}, nil
 }
 
+// Version is the version of the installed switch, for example "3.1.0".
+func Version(ctx context.Context) (string, error) {
+	program, err := Program("ovs-vswitchd")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("run %s --version: %w", program, err)
+	}
+	first, _, _ := strings.Cut(string(out), "\n") // "ovs-vswitchd (Open vSwitch) 3.1.0"
+	words := strings.Fields(first)
+	if len(words) == 0 {
+		return "", fmt.Errorf("run %s --version: it printed nothing", program)
+	}
+	return words[len(words)-1], nil
+}
+
 const controlSocket = RunDir + "/ovs-vswitchd.ctl"
 
 // ManagementSocket is where a controller reaches a bridge.

@@ -21,7 +21,6 @@ type (
 		UUID          string            `ovsdb:"_uuid"`
 		Bridges       []string          `ovsdb:"bridges"`
 		DatapathTypes []string          `ovsdb:"datapath_types"`
-		Version       *string           `ovsdb:"ovs_version"`
 		ExternalIDs   map[string]string `ovsdb:"external_ids"`
 	}
 	bridgeRow struct {
@@ -100,7 +99,7 @@ func Open(ctx context.Context) (*DB, error) {
 	// a column without a field here.
 	root, br, port, ifc := &openVSwitch{}, &bridgeRow{}, &portRow{}, &interfaceRow{}
 	if _, err := c.Monitor(ctx, c.NewMonitor(
-		client.WithTable(root, &root.Bridges, &root.DatapathTypes, &root.Version),
+		client.WithTable(root, &root.Bridges, &root.DatapathTypes),
 		client.WithTable(br, &br.Name, &br.Ports),
 		client.WithTable(port, &port.Name, &port.Interfaces),
 		client.WithTable(ifc, &ifc.Name, &ifc.OFPort, &ifc.Error),
@@ -272,18 +271,6 @@ func (db *DB) transact(ctx context.Context, ops []ovsdb.Operation) error {
 		return err
 	}
 	return nil
-}
-
-// Version is the version of the running switch.
-func (db *DB) Version(ctx context.Context) (string, error) {
-	var rows []openVSwitch
-	if err := db.c.List(ctx, &rows); err != nil {
-		return "", fmt.Errorf("read Open vSwitch database: %w", err)
-	}
-	if len(rows) == 0 || rows[0].Version == nil {
-		return "", nil
-	}
-	return *rows[0].Version, nil
 }
 
 func waitSocket(ctx context.Context, path string) error {

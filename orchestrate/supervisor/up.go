@@ -190,7 +190,7 @@ func (r *raising) network(ctx context.Context) (string, error) {
 	}
 	r.env.Datapath = datapath
 	r.env.TxChecksumOffload = datapath == ovs.DatapathKernel
-	if r.env.OpenVSwitch, err = db.Version(ctx); err != nil {
+	if r.env.OpenVSwitch, err = ovs.Version(ctx); err != nil {
 		return "", err
 	}
 	for _, v := range cables(r.lab, r.env.TxChecksumOffload) {
