@@ -12,6 +12,8 @@ TESTS   := ./...
 # go build stops at that.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
+VERSION := $(shell git describe --always --tags --dirty 2>/dev/null)
+
 .DEFAULT_GOAL := help
 .PHONY: help build deps demo test check bench fuzz clean
 
@@ -19,7 +21,7 @@ help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 build: ## build bin/meshlab
-	go build $(VCS) -trimpath -o $(BIN) ./cmd/meshlab
+	go build $(VCS) -trimpath -ldflags "-X main.buildVersion=$(VERSION)" -o $(BIN) ./cmd/meshlab
 
 deps: build ## install what this machine lacks: packages as root, and Consul, which is built once
 	$(BIN) doctor --install

@@ -96,6 +96,7 @@ func (v view) Method() []string {
 		"The load is a closed loop: every connection sends its next request when it has the whole answer to the last. When a mesh is slow it is asked less often, so its waiting times are not those that users arriving on their own would see.",
 		"Connections are opened inside the attempt, by their first request, and kept after that. The status and the content of every answer were checked. A cell with a single failed request in any attempt is shown as errors and not as a latency.",
 		"Percentiles are nearest-rank values of merged HDR histograms (three significant figures); average, minimum and maximum are exact.",
+		"With several nodes every request crosses the switches under every mesh. On a single node, calls between the services of plain switching and of Consul Connect stay inside the host's kernel, while the mesh in the switches sends them to the switch and back.",
 		"Everything ran on one machine, load generator and services included, sharing its processors; small differences are within its noise, and no test of significance was made. The brackets show how far the attempts differ.",
 	}
 }

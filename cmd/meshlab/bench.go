@@ -18,6 +18,7 @@ import (
 
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
+	"meshlab.dev/meshlab/orchestrate/doctor"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/scenarios/fortio"
@@ -263,6 +264,7 @@ func benchLab(ctx context.Context, p *progress, lab loadedLab, cfg scenarios.Con
 		targets[m] = benchTarget{name, lab.Lab, mesh, supervisor.NewClient(orchestrate.StateOf(name).Control())}
 		p.finish(step, lab.Name+" is ready", time.Since(begin))
 		recordEnvironment(&res.Environment, st.Environment)
+		res.Environment.Postgres = doctor.PostgresVersion(ctx)
 	}
 	step := "measure " + lab.Name
 	begin := time.Now()

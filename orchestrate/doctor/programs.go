@@ -113,6 +113,17 @@ func checkPostgres(ctx context.Context) Finding {
 	return f
 }
 
+// PostgresVersion is the version of the server that PostgresBin finds, ""
+// when there is none.
+func PostgresVersion(ctx context.Context) string {
+	dir, err := PostgresBin()
+	if err != nil {
+		return ""
+	}
+	version, _ := versionIn(firstLine(ctx, filepath.Join(dir, "postgres"), "--version"))
+	return version
+}
+
 // findAll looks for programs in folders, the first folder that has one wins.
 func findAll(dirs []string, names ...string) (found map[string]string, missing []string) {
 	found = map[string]string{}

@@ -213,7 +213,8 @@ func (r *raising) network(ctx context.Context) (string, error) {
 func (r *raising) tune(n topo.Node) error {
 	// The congestion control is pinned, the same in every host and mesh: with
 	// the machine's own default the figures of two machines would not compare.
-	// An ordinary user may only choose reno (tcp_allowed_congestion_control).
+	// Outside the machine's first network namespace only those algorithms may
+	// be chosen that tcp_allowed_congestion_control lists: always reno.
 	const cc = "net/ipv4/tcp_congestion_control"
 	r.env.CongestionControl = "cubic"
 	if err := netns.Sysctl(cc, "cubic"); err != nil {
