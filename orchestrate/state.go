@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,55 +92,6 @@ func (s State) Write(r Record) error {
 	if err := os.Rename(tmp, s.record()); err != nil {
 		return fmt.Errorf("write record of lab: %w", err)
 	}
-	return nil
-}
-
-// Claim makes the folder of a new lab. What a dead lab of the same name has
-// left is removed first; a live one is an error that matches ErrUp. The
-// returned function ends the claim, which keeps two `up` of one name apart.
-func (s State) Claim() (release func(), err error) {
-	root := filepath.Dir(s.Dir)
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, fmt.Errorf("create state folder: %w", err)
-	}
-	if st, err := os.Stat(root); err != nil {
-		return nil, fmt.Errorf("check state folder: %w", err)
-	} else if uid := st.Sys().(*syscall.Stat_t); uid != nil && int(uid.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("state folder %s belongs to another user (uid %d)", root, uid.Uid)
-	}
-	lock, err := os.OpenFile(s.Dir+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock lab: %w", err)
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("another meshlab is bringing this lab up or down: %w", ErrUp)
-	}
-	release = func() {
-		os.Remove(lock.Name())
-		lock.Close()
-	}
-	if r, err := s.Read(); err == nil && r.Alive() {
-		release()
-		return nil, fmt.Errorf("%w (since %s, mesh %s): `meshlab down %s` ends it", ErrUp, r.Created.Format(time.DateTime), r.Mesh, r.Name)
-	}
-	if err := os.RemoveAll(s.Dir); err != nil {
-		release()
-		return nil, fmt.Errorf("remove what a dead lab left: %w", err)
-	}
-	if err := os.Mkdir(s.Dir, 0o700); err != nil {
-		release()
-		return nil, fmt.Errorf("create state folder: %w", err)
-	}
-	return release, nil
-}
-
-// Remove deletes the folder of a lab that is down.
-func (s State) Remove() error {
-	if err := os.RemoveAll(s.Dir); err != nil {
-		return fmt.Errorf("remove state of lab: %w", err)
-	}
-	_ = os.Remove(filepath.Dir(s.Dir)) // succeeds for the last lab only
 	return nil
 }
 

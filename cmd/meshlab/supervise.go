@@ -28,23 +28,21 @@ func newSupervise() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !inside {
 				args := []string{superviseVerb, "--inside", "--listeners", fmt.Sprint(listeners)}
-				code, err := sandbox.Init(args, 2+listeners)
+				code, err := sandbox.Init(args, 3+listeners)
 				if err != nil {
 					return err
 				}
 				return exitCode(code)
 			}
-			control, exec, published, err := supervisor.Listeners(listeners)
+			cfg, err := supervisor.Inherit(listeners)
 			if err != nil {
 				return err
 			}
-			return supervisor.Run(c.Context(), supervisor.Config{
-				Control: control, Exec: exec, Published: published,
-				Parse: func(name string, source []byte) (*topo.Lab, error) {
-					return topo.Parse(name, source, topo.Options{Builtins: builtin.Names()})
-				},
-				Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-			})
+			cfg.Parse = func(name string, source []byte) (*topo.Lab, error) {
+				return topo.Parse(name, source, topo.Options{Builtins: builtin.Names()})
+			}
+			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+			return supervisor.Run(c.Context(), cfg)
 		},
 	}
 	c.Flags().IntVar(&listeners, "listeners", 0, "number of inherited listeners for published ports")

@@ -68,15 +68,18 @@ func Daemons(ctx context.Context) ([]process.Spec, error) {
 	env := []string{"OVS_RUNDIR=" + RunDir, "OVS_LOGDIR=" + dataDir, "OVS_DBDIR=" + dataDir, "PATH=" + os.Getenv("PATH")}
 	return []process.Spec{
 		{
-			Name: "ovsdb-server", Part: process.PartSwitch, Path: paths["ovsdb-server"], Env: env, Dir: dataDir,
+			Name: "ovsdb-server", Part: process.PartSwitch, Path: paths["ovsdb-server"], Env: env, Dir: dataDir, KeepRunning: true,
 			Args: []string{db, "--remote=punix:" + dbSocket, "--unixctl=" + RunDir + "/ovsdb-server.ctl", "-vconsole:warn", "-vsyslog:off", "-vfile:off"},
 		},
 		{
-			Name: "ovs-vswitchd", Part: process.PartSwitch, Path: paths["ovs-vswitchd"], Env: env, Dir: dataDir, KeepRunning: true,
+			Name: SwitchName, Part: process.PartSwitch, Path: paths["ovs-vswitchd"], Env: env, Dir: dataDir, KeepRunning: true,
 			Args: []string{"unix:" + dbSocket, "--unixctl=" + controlSocket, "-vconsole:warn", "-vsyslog:off", "-vfile:off"},
 		},
 	}, nil
 }
+
+// SwitchName is the name of the process that all bridges of a lab run in.
+const SwitchName = "ovs-vswitchd"
 
 // Version is the version of the installed switch, for example "3.1.0".
 func Version(ctx context.Context) (string, error) {

@@ -141,6 +141,9 @@ func (m *Manager) watch(c *child) {
 	pause := 100 * time.Millisecond
 	for {
 		err := c.cmd.Wait()
+		// What it leaves behind in its process group would be in the way of its
+		// successor: ports, files, locks.
+		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 		m.mu.Lock()
 		c.info.Exit = exitText(err)
 		again := c.spec.KeepRunning && !m.stopping && !closed(c.quit)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,8 @@ import (
 type Config struct {
 	Args  []string   // arguments of this same program, which must call Init
 	Files []*os.File // inherited as file descriptors 3, 4, ...
+	Held  *os.File   // open in the first process alone, until the sandbox ends
 	Log   *os.File   // standard output and error
-	Name  string     // host name inside
 }
 
 // ErrForbidden says that the kernel does not let this user make the
@@ -31,7 +32,7 @@ var ErrForbidden = errors.New("the kernel forbids this user to make namespaces; 
 // process is in a session of its own and outlives the caller.
 func Start(cfg Config) (*os.Process, error) {
 	cmd := exec.Command("/proc/self/exe", cfg.Args...)
-	cmd.ExtraFiles = cfg.Files
+	cmd.ExtraFiles = append(slices.Clone(cfg.Files), cfg.Held)
 	cmd.Stdout, cmd.Stderr = cfg.Log, cfg.Log
 	cmd.Dir = "/"
 	attr := &syscall.SysProcAttr{
@@ -55,13 +56,14 @@ func Start(cfg Config) (*os.Process, error) {
 }
 
 // Init is what the first process of a sandbox does: it gives the sandbox its
-// own /proc and /run, starts this program again with args (and files
-// inherited from 3 on), and collects orphans until that one ends. It returns
-// the exit code to end with.
+// own /proc and /run, starts this program again with args (and the given
+// number of files, inherited from 3 on), and collects orphans until that one
+// ends. It returns the exit code to end with.
 func Init(args []string, files int) (int, error) {
 	if os.Getpid() != 1 {
 		return 0, errors.New("start sandbox: not the first process of a PID namespace; this command is for meshlab's own use")
 	}
+	unix.CloseOnExec(3 + files) // Config.Held
 	if err := mounts(); err != nil {
 		return 0, err
 	}

@@ -32,10 +32,14 @@ type outcome struct {
 // maxCommand bounds an encoded Command, in bytes.
 const maxCommand = 1 << 20
 
+// Stdio are the standard files that a command inherits.
+type Stdio struct{ In, Out, Err *os.File }
+
 // Exec runs a command in the lab whose exec socket is at path, with the
-// caller's own stdin, stdout and stderr, and returns its exit code. When the
-// caller goes away, the command is killed.
-func Exec(path string, cmd Command, stdin, stdout, stderr *os.File) (int, error) {
+// caller's own standard files, and returns its exit code: 128 and the
+// signal's number when a signal ended it. Signals that arrive are passed on
+// to the command; when the caller goes away, the command is killed.
+func Exec(path string, cmd Command, stdio Stdio, signals <-chan os.Signal) (int, error) {
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return 0, fmt.Errorf("speak to the lab's supervisor: %w", err)
@@ -49,13 +53,27 @@ func Exec(path string, cmd Command, stdin, stdout, stderr *os.File) (int, error)
 		return 0, fmt.Errorf("run command: arguments and environment take %d bytes, over %d", len(body), maxCommand)
 	}
 	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	rights := unix.UnixRights(int(stdin.Fd()), int(stdout.Fd()), int(stderr.Fd()))
+	rights := unix.UnixRights(int(stdio.In.Fd()), int(stdio.Out.Fd()), int(stdio.Err.Fd()))
 	if _, _, err := c.WriteMsgUnix(head, rights, nil); err != nil {
 		return 0, fmt.Errorf("send command: %w", err)
 	}
 	if _, err := c.Write(body); err != nil {
 		return 0, fmt.Errorf("send command: %w", err)
 	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case sig := <-signals:
+				if n, ok := sig.(syscall.Signal); ok {
+					_, _ = c.Write([]byte{byte(n)}) // fails when the lab has ended: the read below says so
+				}
+			}
+		}
+	}()
 	var out outcome
 	if err := json.NewDecoder(c).Decode(&out); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -110,12 +128,22 @@ func (s *Supervisor) runCommand(c *net.UnixConn) outcome {
 		return outcome{Error: fmt.Sprintf("run %s on %s: %v", cmd.Args[0], cmd.Node, err)}
 	}
 	ended := make(chan struct{})
-	go func() { // the caller says nothing more: a read ends when it goes away
-		_, _ = c.Read(make([]byte, 1))
-		select {
-		case <-ended: // what the command left in the background may stay
-		default:
-			_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL)
+	go func() {
+		for b := make([]byte, 1); ; {
+			sig := syscall.SIGKILL // the caller has gone away
+			_, err := io.ReadFull(c, b)
+			if err == nil {
+				sig = syscall.Signal(b[0])
+			}
+			select {
+			case <-ended: // what the command left in the background may stay
+				return
+			default:
+				_ = syscall.Kill(-child.Process.Pid, sig) // the whole group: the command leads one
+			}
+			if err != nil {
+				return
+			}
 		}
 	}()
 	err = child.Wait()
@@ -136,8 +164,11 @@ func (s *Supervisor) runCommand(c *net.UnixConn) outcome {
 func receiveCommand(c *net.UnixConn) (cmd Command, files []*os.File, err error) {
 	head, oob := make([]byte, 4), make([]byte, unix.CmsgSpace(3*4))
 	n, oobn, _, _, err := c.ReadMsgUnix(head, oob)
-	if err != nil || n != 4 {
-		return cmd, nil, fmt.Errorf("receive command: %d bytes: %w", n, err)
+	if err != nil {
+		return cmd, nil, fmt.Errorf("receive command: %w", err)
+	}
+	if n != len(head) {
+		return cmd, nil, fmt.Errorf("receive command: head of %d bytes instead of %d", n, len(head))
 	}
 	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {

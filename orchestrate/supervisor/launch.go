@@ -43,15 +43,15 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 		return Status{}, err
 	}
 	state := orchestrate.StateOf(cfg.Name)
-	release, err := state.Claim()
+	claim, err := state.Claim()
 	if err != nil {
 		return Status{}, fmt.Errorf("lab %s: %w", cfg.Name, err)
 	}
-	defer release()
+	defer claim.Release()
 	var rec orchestrate.Record
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, rec.Kill(killWait), state.Remove())
+			err = errors.Join(err, rec.Kill(killWait), claim.Remove())
 		}
 	}()
 
@@ -65,10 +65,17 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 		return Status{}, fmt.Errorf("create supervisor's log: %w", err)
 	}
 	defer log.Close()
+	// The supervisor reads the end of this pipe when this program is killed.
+	hangup, alive, err := os.Pipe()
+	if err != nil {
+		return Status{}, fmt.Errorf("make pipe to supervisor: %w", err)
+	}
+	defer alive.Close()
 	proc, err := sandbox.Start(sandbox.Config{
 		Args:  []string{cfg.Command, "--listeners", strconv.Itoa(len(in.published))},
-		Files: in.files, Log: log, Name: cfg.Name,
+		Files: append([]*os.File{hangup}, in.files...), Held: claim.File(), Log: log,
 	})
+	hangup.Close()
 	if err != nil {
 		return Status{}, err
 	}
@@ -96,22 +103,32 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 }
 
 // Remove ends the named lab and removes its state. It is no error when it
-// has ended already; the bool says whether there was anything to remove.
+// has ended already; the bool says whether there was anything to remove. When
+// it returns without error, no process of the lab is left, also of one that
+// `up` was killed over.
 func Remove(name string) (bool, error) {
 	state := orchestrate.StateOf(name)
-	if _, err := os.Stat(state.Dir); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	deadline := time.Now().Add(killWait)
+	for found := false; ; found = true {
+		rec, err := state.Read()
+		if err == nil {
+			if err := rec.Kill(killWait); err != nil {
+				return true, err
+			}
+		}
+		claim, err := state.Lock()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return found, nil
+		case err == nil:
+			return true, claim.Remove()
+		case !errors.Is(err, orchestrate.ErrUp):
+			return true, err
+		case time.Now().After(deadline):
+			return true, fmt.Errorf("remove lab %s: another meshlab has been holding it for %v; `fuser %s` names it", name, killWait, state.Dir)
+		}
+		time.Sleep(5 * time.Millisecond) // `up` is between two states, or is rolling back
 	}
-	rec, err := state.Read()
-	if err != nil && !errors.Is(err, orchestrate.ErrNotUp) {
-		// The record cannot be read: the lab's process is unknown, but it ends
-		// by itself when nobody asks for the lab.
-		return true, errors.Join(err, state.Remove())
-	}
-	if err := rec.Kill(killWait); err != nil {
-		return true, err
-	}
-	return true, state.Remove()
 }
 
 // preflight names what would make every lab fail, before anything is made.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
@@ -25,6 +28,7 @@ type Config struct {
 	Control   *net.UnixListener // HTTP: the verbs
 	Exec      *net.UnixListener // commands, with their standard files
 	Published []net.Listener    // loopback ports of the user, in the order of UpRequest.Publish
+	Hangup    io.ReadCloser     // ends when the verb does
 	Parse     func(name string, source []byte) (*topo.Lab, error)
 	Logger    *slog.Logger
 }
@@ -71,14 +75,14 @@ func Run(ctx context.Context, cfg Config) error {
 	go func() { cancel(server.Serve(cfg.Control)) }()
 	// Whoever started the supervisor asks for the lab at once. If it has been
 	// killed before that, nobody will, and nothing may stay.
-	orphan := time.AfterFunc(30*time.Second, func() {
+	go func() {
+		_, _ = io.Copy(io.Discard, cfg.Hangup)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.started {
 			cancel(errors.New("nobody asked for the lab"))
 		}
-	})
-	defer orphan.Stop()
+	}()
 	<-ctx.Done()
 	stop, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
@@ -194,25 +198,29 @@ func fail(w http.ResponseWriter, code int, err error) {
 	_ = json.NewEncoder(w).Encode(problem{err.Error()})
 }
 
-// Listeners turns inherited file descriptors, from 3 on, back into
-// listeners: control, exec, and n published ports.
-func Listeners(n int) (control, exec *net.UnixListener, published []net.Listener, err error) {
+// Inherit turns the file descriptors that Launch hands on, from 3 on, back
+// into a pipe and listeners: control, exec, and n published ports.
+func Inherit(n int) (Config, error) {
+	cfg := Config{Hangup: os.NewFile(3, "hangup")}
+	unix.CloseOnExec(3)
 	all := make([]net.Listener, 0, n+2)
 	for i := range n + 2 {
-		f := os.NewFile(uintptr(3+i), "listener")
+		f := os.NewFile(uintptr(4+i), "listener")
 		l, err := net.FileListener(f)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("inherit listener %d: %w", i, err)
+			return cfg, fmt.Errorf("inherit listener %d: %w", i, err)
 		}
 		f.Close()
 		all = append(all, l)
 	}
-	control, ok := all[0].(*net.UnixListener)
-	exec, ok2 := all[1].(*net.UnixListener)
+	var ok, ok2 bool
+	cfg.Control, ok = all[0].(*net.UnixListener)
+	cfg.Exec, ok2 = all[1].(*net.UnixListener)
 	if !ok || !ok2 {
-		return nil, nil, nil, errors.New("inherit listeners: not unix sockets")
+		return cfg, errors.New("inherit listeners: not unix sockets")
 	}
-	control.SetUnlinkOnClose(false)
-	exec.SetUnlinkOnClose(false)
-	return control, exec, all[2:], nil
+	cfg.Control.SetUnlinkOnClose(false)
+	cfg.Exec.SetUnlinkOnClose(false)
+	cfg.Published = all[2:]
+	return cfg, nil
 }

@@ -40,6 +40,8 @@ type raising struct {
 	req  UpRequest
 	send func(Event)
 	env  Environment
+	// tuned is the process of the switch that tuneSwitch has last met.
+	tuned int
 }
 
 // up brings the lab to life. On an error the caller ends the sandbox, and
@@ -86,13 +88,14 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	if err := r.step(ctx, "sidecars", readyLimit, r.sidecars); err != nil {
 		return Status{}, err
 	}
-	if err := r.step(ctx, "healthy", readyLimit, r.healthy); err != nil {
+	if err := r.step(ctx, "healthy", readyLimit, r.whileStable(r.healthy)); err != nil {
 		return Status{}, err
 	}
-	if err := r.step(ctx, "first request", readyLimit, r.firstRequests); err != nil {
+	if err := r.step(ctx, "first request", readyLimit, r.whileStable(r.firstRequests)); err != nil {
 		return Status{}, err
 	}
 	r.publish()
+	go r.keepTuned()
 	s.mu.Lock()
 	r.env.Consul = req.ConsulVersion
 	s.status.Environment = r.env
@@ -201,7 +204,7 @@ func (r *raising) network(ctx context.Context) (string, error) {
 	if err := db.AddBridges(ctx, datapath, bridges); err != nil {
 		return "", err
 	}
-	if err := ovs.DisableSequenceCheck(ctx); err != nil {
+	if err := r.tuneSwitch(ctx); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d hosts, %d switches, %d links; Open vSwitch %s, %s datapath",

@@ -1,0 +1,49 @@
+package supervisor
+
+import (
+	"context"
+	"time"
+
+	"meshlab.dev/meshlab/orchestrate/ovs"
+	"meshlab.dev/meshlab/orchestrate/process"
+)
+
+// switchPID is the number of the process that the switches run in, 0 while
+// there is none.
+func (s *Supervisor) switchPID() int {
+	procs, err := s.running()
+	if err != nil {
+		return 0
+	}
+	for _, p := range procs.List() {
+		if p.Name == ovs.SwitchName && p.State == process.Running {
+			return p.PID
+		}
+	}
+	return 0
+}
+
+// tuneSwitch sets what the switch forgets when it ends.
+func (r *raising) tuneSwitch(ctx context.Context) error {
+	pid := r.switchPID()
+	if err := ovs.DisableSequenceCheck(ctx); err != nil {
+		return err
+	}
+	r.tuned = pid
+	return nil
+}
+
+// keepTuned sets it again whenever the switch has been started anew, for as
+// long as the lab lives.
+func (r *raising) keepTuned() {
+	for range time.Tick(time.Second) {
+		if pid := r.switchPID(); pid == 0 || pid == r.tuned {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		if err := r.tuneSwitch(ctx); err != nil { // it may not have read its database yet
+			r.log.Warn("tune the restarted switch", "error", err)
+		}
+		cancel()
+	}
+}
