@@ -306,6 +306,7 @@ func recordEnvironment(e *scenarios.Environment, lab supervisor.Environment) {
 	e.Meshlab = version()
 	e.OpenVSwitch, e.Datapath, e.Consul = lab.OpenVSwitch, lab.Datapath, lab.Consul
 	e.CongestionControl, e.TxChecksumOffload = lab.CongestionControl, lab.TxChecksumOffload
+	e.SwitchBufferBytes = lab.SwitchBufferBytes
 	e.Root = os.Geteuid() == 0
 	if lab.Proxy != "" {
 		e.Proxy = lab.Proxy

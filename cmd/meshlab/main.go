@@ -76,9 +76,12 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files).`,
   meshlab bench hashicups hashicups-single-node --mesh direct,ovs,consul-connect
   meshlab report results/latest.json     the figures as a page
   meshlab down`,
-		Version:       version(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version:                    version(),
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Args:                       knownVerb,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("meshlab {{.Version}}\n")
 	root.PersistentFlags().String("output", "text", "form of the output: text or json")
@@ -119,6 +122,18 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files).`,
 		}
 	}
 	return root
+}
+
+// knownVerb refuses what is no verb, and names the nearest one.
+func knownVerb(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown verb %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError{fmt.Errorf("%s\nSee '%s --help'", text, c.CommandPath())}
 }
 
 // buildVersion is set by the linker (see Makefile).

@@ -1,0 +1,149 @@
+//go:build integration
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"meshlab.dev/meshlab/orchestrate/sandbox"
+)
+
+// The tests of this package run on a machine of their own: namespaces in
+// which they see no process, link, mount or lab of anybody else. They can
+// count what is left, remove all labs, and change /dev/net/tun, and the
+// kernel cleans up whatever happens to them. The test program starts itself
+// again for that; stageVar says what it is this time.
+const (
+	stageVar = "MESHLAB_TEST_STAGE"
+	binVar   = "MESHLAB_TEST_FOLDER" // readable for everybody: bin/meshlab, bin/test, tmp
+	dirVar   = "MESHLAB_TEST_PACKAGE"
+)
+
+func TestMain(m *testing.M) {
+	code, err := stage(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "meshlab tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func stage(m *testing.M) (int, error) {
+	switch os.Getenv(stageVar) {
+	case "":
+		return startMachine()
+	case "machine":
+		if err := os.Setenv(stageVar, "tests"); err != nil {
+			return 0, err
+		}
+		return sandbox.Init(os.Args[1:], 0)
+	case "fetch":
+		return 0, fetch(os.Args[1:])
+	}
+	if err := furnish(); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// startMachine runs this program again on a machine of its own.
+func startMachine() (code int, err error) {
+	runtime.LockOSThread() // the death signal below is tied to the thread
+	dir, err := os.MkdirTemp("", "meshlabtest")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := buildBinaries(dir); err != nil {
+		return 0, err
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), stageVar+"=machine", binVar+"="+dir, dirVar+"="+wd, "TMPDIR="+filepath.Join(dir, "tmp"), "XDG_RUNTIME_DIR=")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig:  syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// buildBinaries builds meshlab, and copies this program, where every user
+// may run them.
+func buildBinaries(dir string) error {
+	bin := filepath.Join(dir, "bin")
+	tmp := filepath.Join(dir, "tmp")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(bin, 0o755), os.Mkdir(tmp, 0o777), os.Chmod(tmp, 0o777|os.ModeSticky)); err != nil {
+		return err
+	}
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, "meshlab"), ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build meshlab: %w\n%s", err, out)
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(bin, "test"), self, 0o755)
+}
+
+// furnish gives the new machine its loopback device, and a tun device that
+// every user may open.
+func furnish() error {
+	if err := os.Chdir(os.Getenv(dirVar)); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("bring up lo: %w", err)
+	}
+	shareTun()
+	return nil
+}
+
+// shareTun puts a tun device of our own over the machine's, for the tests
+// with an ordinary user. Who may not do that keeps the machine's.
+func shareTun() {
+	if err := unix.Mount("tun", "/dev/net", "tmpfs", 0, "mode=755"); err != nil {
+		return
+	}
+	const tun = "/dev/net/tun"
+	err := unix.Mknod(tun, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 200))) // Documentation/networking/tuntap.rst
+	if err == nil {
+		err = os.Chmod(tun, 0o666) // whatever the umask
+	}
+	if err == nil {
+		var f *os.File
+		if f, err = os.OpenFile(tun, os.O_RDWR, 0); err == nil {
+			f.Close()
+		}
+	}
+	if err != nil {
+		_ = unix.Unmount("/dev/net", unix.MNT_DETACH) // gives the machine's own back
+	}
+}
