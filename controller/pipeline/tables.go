@@ -21,22 +21,30 @@
 // # Connections beside the mesh
 //
 // A host may also connect to I:q directly. Answers to that pass ct as well,
-// find nothing, and leave as they came. Only one thing can go wrong: the host
-// uses a port p again that the mesh has just used to the same instance, and
-// the entry of that connection, closed but not yet expired, claims the
-// answers. So the first packet of a direct connection passes ct too, under
-// the canonical tuple: a SYN removes a closed entry. When the entry is not
-// closed, both connections would be the same one to the instance, which sees
-// C:p -> I:q in both cases, and the direct one is refused. (The other way
-// round nothing tells the switch of the older, direct connection; the chance
-// is that of one port among all ephemeral ones.)
+// find nothing, and leave as they came. Two things can go wrong when the host
+// takes for it a port p that it has just used to the same instance through
+// the mesh; to the host these are two connections, to the instance one.
+//
+// The stored connection, closed but not yet expired, would claim the answers.
+// So the first packet of a direct connection is shown to ct under the
+// canonical tuple: a SYN removes a closed entry. One that is not closed stays,
+// and the SYN reaches an instance for which C:p -> I:q is open: it answers to
+// the connection that it knows, and the direct one has to wait for its end.
+//
+// The instance may hold C:p -> I:q in TIME_WAIT, which drops a SYN whose
+// timestamp is older than the last one it has seen (RFC 6191, section 2). As
+// Linux gives each destination address an offset of its own (tcp_timestamps
+// in Documentation/networking/ip-sysctl.rst), the timestamps of VIP and I are
+// not in order: in one of the two directions of change such SYNs are lost and
+// sent again a second later. No switch can mend this. It takes a client that
+// opens hundreds of connections a second both ways to the same instance to
+// notice; tcp_timestamps=2 on its host cures it.
 //
 // # Tables
 //
 //	 0 classify   ARP, calls to the VIP, hairpin answers, other connections, the rest
 //	 5 ARP        answers for VIP and Hairpin on access ports
-//	10 direct     first packet of a connection to an instance without the VIP: ct
-//	12 free       the same to the instance as a stored connection -> reset; else -> 15
+//	10 direct     first packet of a connection to an instance without the VIP: ct -> 15
 //	15 deliver    TCP to a local host -> 70; the rest -> 90
 //	20 service    client and bind port -> service; ct
 //	30 state      known connection -> 32; stray -> drop; new -> 40
@@ -54,7 +62,7 @@
 // # Size
 //
 // Table 20 has a flow per upstream of a local host, 34 one per bind port, 40
-// one per service called from here, 10, 12, 32, 70 and 75 one per instance of
+// one per service called from here, 10, 32, 70 and 75 one per instance of
 // these, 60 and 90 one per host, 0, 15, 50 and 72 a few per access port.
 // Nothing is a product of two of these, and nothing depends on connections.
 package pipeline
@@ -66,7 +74,6 @@ const (
 	TableClassify  uint8 = 0
 	TableARP       uint8 = 5
 	TableDirect    uint8 = 10
-	TableFree      uint8 = 12
 	TableDeliver   uint8 = 15
 	TableService   uint8 = 20
 	TableState     uint8 = 30
@@ -91,8 +98,6 @@ func TableName(table uint8) string {
 		return "arp"
 	case TableDirect:
 		return "direct"
-	case TableFree:
-		return "free"
 	case TableDeliver:
 		return "deliver"
 	case TableService:
