@@ -64,6 +64,7 @@ var importRules = []edge{
 
 	{"labs/...", []string{"labs/...", "topo"}, "lab files, and the programs that run in them, which know nothing of meshlab"},
 	{"terraform/...", []string{"terraform/...", "scenarios", "topo"}, "the cloud gets a lab and returns results"},
+	{"docs", nil, "documents, and the tests that hold them to the program"},
 	{"cmd/...", []string{"..."}, "wiring"},
 }
 
