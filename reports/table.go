@@ -243,7 +243,8 @@ func (s *section) environment() table {
 		{"virtualization", e.Virtualization}, {"Open vSwitch", e.OpenVSwitch}, {"its datapath", datapath(e.Datapath)},
 		{"Consul", e.Consul}, {"proxy of Consul Connect", e.Proxy}, {"Postgres", e.Postgres},
 		{"congestion control in the hosts", e.CongestionControl},
-		{"checksum offload on sending", onOff[e.TxChecksumOffload]}, {"run by", as[e.Root]},
+		{"checksum offload on sending", onOff[e.TxChecksumOffload]},
+		{"receive buffer of a switch port", bufferText(e.SwitchBufferBytes)}, {"run by", as[e.Root]},
 	} {
 		if strings.TrimSpace(kv[1]) == "" {
 			kv[1] = "unknown"
@@ -276,4 +277,12 @@ func (s *section) ceiling() table {
 		}
 	}
 	return t
+}
+
+// bufferText is a buffer's size as people read it.
+func bufferText(bytes int) string {
+	if bytes == 0 {
+		return "the kernel's own"
+	}
+	return fmt.Sprintf("%d KiB", bytes>>10)
 }

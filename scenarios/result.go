@@ -46,7 +46,8 @@ type Environment struct {
 	Postgres          string `json:"postgres"`
 	CongestionControl string `json:"congestion_control"` // inside the lab's hosts
 	TxChecksumOffload bool   `json:"tx_checksum_offload"`
-	Root              bool   `json:"root"` // false: run by an ordinary user
+	SwitchBufferBytes int    `json:"switch_buffer_bytes,omitempty"` // receive buffer of each port of a userspace datapath
+	Root              bool   `json:"root"`                          // false: run by an ordinary user
 }
 
 // MeshInfo tells what a mesh gives beside latency, so that nobody compares

@@ -29,6 +29,12 @@ const (
 	defaultInterval = time.Second
 	minCheckTimeout = time.Second
 
+	// localConnectTimeoutMS is how long a sidecar waits for its own service to
+	// take a connection: Envoy's default for both proxies. The built-in
+	// proxy's own default of 1 s resets clients when hundreds connect at once
+	// on a small machine, and an error is not a latency.
+	localConnectTimeoutMS = 5000
+
 	// upstreamAddr is where a sidecar offers its upstreams to its service.
 	upstreamAddr = "127.0.0.1"
 )
@@ -123,7 +129,7 @@ func newSidecar(lab *topo.Lab, of sidecarOf, mesh string) (*api.AgentServiceRegi
 	s := &api.AgentServiceRegistration{
 		Address: addr.String(),
 		Port:    int(port),
-		Proxy:   &api.AgentServiceConnectProxyConfig{},
+		Proxy:   &api.AgentServiceConnectProxyConfig{Config: map[string]any{"local_connect_timeout_ms": localConnectTimeoutMS}},
 		Checks:  sidecarChecks(of.id, net.JoinHostPort(addr.String(), strconv.Itoa(int(port))), mesh),
 	}
 	for _, u := range of.upstreams {

@@ -80,6 +80,7 @@ type Environment struct {
 	Proxy             string `json:"proxy,omitempty"`
 	CongestionControl string `json:"congestion_control"`
 	TxChecksumOffload bool   `json:"tx_checksum_offload"`
+	SwitchBufferBytes int    `json:"switch_buffer_bytes,omitempty"` // receive buffer of a port of the userspace datapath
 }
 
 // problem is the body of an answer that is no success.

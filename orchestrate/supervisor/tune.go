@@ -23,11 +23,19 @@ func (s *Supervisor) switchPID() int {
 	return 0
 }
 
-// tuneSwitch sets what the switch forgets when it ends.
+// tuneSwitch sets what the switch forgets when it ends: how it tracks
+// connections and, in user space, room for bursts at its ports.
 func (r *raising) tuneSwitch(ctx context.Context) error {
 	pid := r.switchPID()
 	if err := ovs.DisableSequenceCheck(ctx); err != nil {
 		return err
+	}
+	if r.env.Datapath == ovs.DatapathUserspace {
+		size, err := ovs.EnlargeReceiveBuffers(ctx, pid, len(cables(r.lab, false)), ovs.ReceiveBuffer)
+		if err != nil {
+			return err
+		}
+		r.buffer = size
 	}
 	r.tuned = pid
 	return nil

@@ -42,6 +42,8 @@ type raising struct {
 	env  Environment
 	// tuned is the process of the switch that tuneSwitch has last met.
 	tuned int
+	// buffer is the receive buffer of its ports, in bytes; 0: the kernel's own.
+	buffer int
 }
 
 // up brings the lab to life. On an error the caller ends the sandbox, and
@@ -207,6 +209,7 @@ func (r *raising) network(ctx context.Context) (string, error) {
 	if err := r.tuneSwitch(ctx); err != nil {
 		return "", err
 	}
+	r.env.SwitchBufferBytes = r.buffer
 	return fmt.Sprintf("%d hosts, %d switches, %d links; Open vSwitch %s, %s datapath",
 		hosts, len(bridges), len(r.lab.Links), r.env.OpenVSwitch, map[string]string{ovs.DatapathKernel: "kernel", ovs.DatapathUserspace: "userspace"}[datapath]), nil
 }
@@ -226,9 +229,16 @@ func (r *raising) tune(n topo.Node) error {
 			return err
 		}
 	}
+	// Ping without privileges, for all groups that the lab has: that of an
+	// ordinary user has one, and the kernel refuses numbers without a group.
+	const ping = "net/ipv4/ping_group_range"
+	if err := netns.Sysctl(ping, "0 2147483647"); err != nil {
+		if err := netns.Sysctl(ping, "0 0"); err != nil {
+			return err
+		}
+	}
 	settings := map[string]string{
-		"net/ipv4/tcp_tw_reuse":     "1",            // a new connection per request must not run out of ports
-		"net/ipv4/ping_group_range": "0 2147483647", // ping without privileges
+		"net/ipv4/tcp_tw_reuse": "1", // a new connection per request must not run out of ports
 	}
 	if r.lab.Client != nil && n.Name == r.lab.Client.Node {
 		settings["net/ipv4/ip_local_port_range"] = "10240 65535"
