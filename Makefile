@@ -43,8 +43,8 @@ check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds
 	go test -race ./...
 	go test -run '^Fuzz' ./...
 
-bench: deps ## compare the meshes quickly and print the ratios
-	$(BIN) bench $(LABS) --mesh $(MESHES) --quick --out results/bench
+bench: deps ## what the meshes themselves cost, interleaved, as ratios: a few minutes
+	$(BIN) bench single-upstream --mesh $(MESHES) --connections 1,8,64 --requests 5000 --repeats 6 --out results/bench
 	$(BIN) report results/bench/latest.json --out results/bench/report
 
 fuzz: ## run each fuzz target for FUZZ=60s
