@@ -3,23 +3,37 @@
 package pipeline_test
 
 import (
-	"bytes"
-	"fmt"
-	"net/http"
-	"os/exec"
-	"regexp"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
-	"time"
 
 	"meshlab.dev/meshlab/controller/mesh"
 )
 
-// direct and meshed are the ways to the server. Its port differs, as else
-// connections of both ways would meet in TIME_WAIT at the server.
+// The benchmarks compare the mesh with plain switching in one run, in turn,
+// as a shared machine drifts by more than the two differ:
+//
+//	go test -tags integration -run '^$' -bench 'KeepAlive|Churn' ./controller/pipeline
+//
+// They need root, Open vSwitch and the Debian package wrk. Metrics are
+// medians over the rounds; "ratio" is of the mesh to plain switching in the
+// same round.
+
+// The ways to the server. Its ports differ, as else connections of both ways
+// would meet in TIME_WAIT at the server (see the package comment).
 const (
 	direct = "http://" + h3 + ":81/"
 	meshed = "http://" + vip + ":9000/"
+)
+
+// Size of the benchmarks.
+const (
+	keepAliveRounds  = 20      // of a second each way
+	churnConnections = 300_000 // through the mesh
+	churnClients     = 8       // at a time
+	churnBurst       = 3       // seconds each way, in turn
 )
 
 // benchLab has a server with 1 KiB answers on h3, which h1 reaches at h3
@@ -28,93 +42,116 @@ func benchLab(b *testing.B) *realLab {
 	b.Helper()
 	l := newRealLab(b)
 	l.install(snapshot([]mesh.Upstream{calls(h1, "web", "api", 9000)}, inst("a", h3+":80")))
-	body := bytes.Repeat([]byte("x"), 1024)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(body) // the client's count tells of errors
-	}), ReadHeaderTimeout: patience}
 	for _, port := range []uint16{80, 81} {
-		ln := l.listen("h3", port)
-		go srv.Serve(ln) //nolint:errcheck // ends with the listener
+		l.serveHTTP("h3", port, 1<<10)
 	}
-	b.Cleanup(func() { srv.Close() })
+	l.wrk(direct, 8, 1) // warm-up
+	l.wrk(meshed, 8, 1)
 	return l
 }
 
-// load is what wrk measured. Rate is requests per second.
-type load struct {
-	p50  time.Duration
-	rate float64
-}
+// pairs are rounds of plain switching and the mesh.
+type pairs struct{ plain, mesh []load }
 
-var (
-	wrkP50  = regexp.MustCompile(`50%\s+([0-9.]+)(us|ms|s)\n`)
-	wrkRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
-	wrkBad  = regexp.MustCompile(`Socket errors:.*|Non-2xx.*`)
-)
-
-// wrk loads a URL from h1 for some seconds.
-func (l *realLab) wrk(url string, connections, seconds int, args ...string) load {
+// round runs both ways, each first in every other round.
+func (p *pairs) round(l *realLab, connections, seconds int, args ...string) {
 	l.t.Helper()
-	args = append([]string{"netns", "exec", l.ns["h1"], "wrk", "--latency", "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%ds", seconds)}, args...)
-	out, err := exec.Command("ip", append(args, url)...).CombinedOutput()
-	if err != nil {
-		l.t.Fatalf("run wrk (Debian package wrk): %v: %s", err, out)
+	var d, m load
+	if len(p.plain)%2 == 0 {
+		d = l.wrk(direct, connections, seconds, args...)
 	}
-	if bad := wrkBad.Find(out); bad != nil {
-		l.t.Errorf("%s with %d connections: %s", url, connections, bad)
+	m = l.wrk(meshed, connections, seconds, args...)
+	if len(p.plain)%2 == 1 {
+		d = l.wrk(direct, connections, seconds, args...)
 	}
-	p50, rate := wrkP50.FindSubmatch(out), wrkRate.FindSubmatch(out)
-	if p50 == nil || rate == nil {
-		l.t.Fatalf("read the output of wrk: %s", out)
-	}
-	d, err := time.ParseDuration(string(p50[1]) + string(p50[2]))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	r, err := strconv.ParseFloat(string(rate[1]), 64)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return load{d, r}
+	p.plain, p.mesh = append(p.plain, d), append(p.mesh, m)
 }
 
-// BenchmarkKeepAlive compares plain switching and the mesh in one run, a
-// second each in turn; metrics are ratios of the mesh to plain switching.
+func p50us(l load) float64     { return float64(l.p50.Microseconds()) }
+func rate(l load) float64      { return l.rate }
+func switchCPU(l load) float64 { return float64(l.switchCPU.Nanoseconds()) / 1e3 / l.requests }
+
+func median(loads []load, of func(load) float64) float64 {
+	var all []float64
+	for _, x := range loads {
+		all = append(all, of(x))
+	}
+	return middle(all)
+}
+
+func (p *pairs) ratio(of func(load) float64) float64 {
+	var all []float64
+	for i := range p.plain {
+		all = append(all, of(p.mesh[i])/of(p.plain[i]))
+	}
+	return middle(all)
+}
+
+func middle(all []float64) float64 {
+	slices.Sort(all)
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+}
+
+// machineLoad is the load average of the last minute: figures of a busy
+// machine are to be doubted.
+func machineLoad(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		b.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	v, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v
+}
+
+// BenchmarkKeepAlive sends requests over connections that stay open.
 func BenchmarkKeepAlive(b *testing.B) {
 	l := benchLab(b)
 	for _, connections := range []int{1, 8, 64} {
 		b.Run(strconv.Itoa(connections), func(b *testing.B) {
-			var plain, mesh load
-			rounds := 0
+			var p pairs
 			for b.Loop() {
-				d, m := l.wrk(direct, connections, 1), l.wrk(meshed, connections, 1)
-				plain.p50, plain.rate = plain.p50+d.p50, plain.rate+d.rate
-				mesh.p50, mesh.rate = mesh.p50+m.p50, mesh.rate+m.rate
-				rounds++
+				for range keepAliveRounds {
+					p.round(l, connections, 1)
+				}
 			}
-			b.ReportMetric(float64(plain.p50.Microseconds())/float64(rounds), "direct-p50-us")
-			b.ReportMetric(float64(mesh.p50)/float64(plain.p50), "p50-ratio")
-			b.ReportMetric(mesh.rate/plain.rate, "rate-ratio")
+			b.ReportMetric(median(p.plain, p50us), "direct-p50-us")
+			b.ReportMetric(p.ratio(p50us), "p50-ratio")
+			b.ReportMetric(p.ratio(rate), "rate-ratio")
+			b.ReportMetric(median(p.plain, switchCPU), "direct-switch-cpu-us/req")
+			b.ReportMetric(p.ratio(switchCPU), "switch-cpu-ratio")
+			b.ReportMetric(machineLoad(b), "load")
+			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-// BenchmarkChurn makes a connection per request, 8 at a time, in bursts of
-// five seconds. first and last are connections per second of the first and
-// the last burst: tracking must not wear out.
+// BenchmarkChurn makes a connection per request. kept is the rate in the last
+// quarter of the rounds over that in the first, each as a ratio to plain
+// switching: tracking must not wear out.
 func BenchmarkChurn(b *testing.B) {
 	l := benchLab(b)
-	var first, last, plain, total float64
+	var p pairs
+	var made float64
 	for b.Loop() {
-		d := l.wrk(direct, 8, 5, "-H", "Connection: close")
-		m := l.wrk(meshed, 8, 5, "-H", "Connection: close")
-		if first == 0 {
-			first = m.rate
+		for made = 0; made < churnConnections; made += p.mesh[len(p.mesh)-1].requests {
+			p.round(l, churnClients, churnBurst, "-H", "Connection: close")
 		}
-		plain, last, total = d.rate, m.rate, total+5*m.rate
 	}
-	b.ReportMetric(first, "first/s")
-	b.ReportMetric(last, "last/s")
-	b.ReportMetric(last/plain, "of-direct")
-	b.ReportMetric(total, "connections")
+	n := max(1, len(p.mesh)/4)
+	first := pairs{p.plain[:n], p.mesh[:n]}
+	last := pairs{p.plain[len(p.plain)-n:], p.mesh[len(p.mesh)-n:]}
+	b.ReportMetric(median(p.plain, rate), "direct/s")
+	b.ReportMetric(median(p.mesh, rate), "mesh/s")
+	b.ReportMetric(p.ratio(rate), "rate-ratio")
+	b.ReportMetric(median(first.mesh, rate), "first/s")
+	b.ReportMetric(median(last.mesh, rate), "last/s")
+	b.ReportMetric(last.ratio(rate)/first.ratio(rate), "kept")
+	b.ReportMetric(made, "connections")
+	b.ReportMetric(machineLoad(b), "load")
+	b.ReportMetric(0, "ns/op")
 }

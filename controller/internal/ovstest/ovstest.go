@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -96,6 +97,28 @@ func (o *OVS) KillSwitch() {
 			o.t.Fatalf("remove stale socket: %v", err)
 		}
 	}
+}
+
+// SwitchCPU is the processor time that ovs-vswitchd has used since it
+// started, in user and in kernel mode, to a hundredth of a second.
+func (o *OVS) SwitchCPU() time.Duration {
+	o.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", o.vswitch.Process.Pid))
+	if err != nil {
+		o.t.Fatalf("read processor time of ovs-vswitchd: %v", err)
+	}
+	// proc_pid_stat(5): fields 14 and 15, in ticks of USER_HZ, which is 100;
+	// the second field ends with the last closing parenthesis.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks time.Duration
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			o.t.Fatalf("read processor time of ovs-vswitchd: %v", err)
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * 10 * time.Millisecond
 }
 
 // AddBridge makes a bridge with the userspace datapath that drops what no
