@@ -48,9 +48,10 @@ func TestFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() }) // after the parallel tests below
 	port := taken.Addr().(*net.TCPAddr).Port
 
+	p.fails(t, exitFailed, []string{"flows"}, "no lab is up", "meshlab up")
 	for name, tc := range map[string]struct {
 		lab  string // text of the file, if there is one
 		args []string
@@ -65,13 +66,12 @@ func TestFaults(t *testing.T) {
 			lab:  strings.NewReplacer("node: h1", "node: h7", "s1:1", "s2:1").Replace(fmt.Sprintf(small, echoCommand, 0)),
 			code: exitUsage, want: []string{":6:", "s2", ":9:", "h7"},
 		},
-		"unknown lab":   {args: []string{"up", "hashicup"}, code: exitUsage, want: []string{`"hashicup"`, `did you mean "hashicups"`}},
-		"unknown mesh":  {args: []string{"up", "--mesh", "istio"}, code: exitUsage, want: []string{"istio", "consul-connect"}},
-		"unknown flag":  {args: []string{"up", "--mash", "ovs"}, code: exitUsage, want: []string{"--mash", "--help"}},
-		"unknown verb":  {args: []string{"dwn"}, code: exitUsage, want: []string{`"dwn"`, "down"}},
-		"bad name":      {args: []string{"up", "--name", "../x"}, code: exitUsage, want: []string{`"../x"`, "slashes"}},
-		"no such lab":   {args: []string{"logs", "x", "--lab", "none"}, code: exitFailed, want: []string{"none", "not up"}},
-		"no lab at all": {args: []string{"flows"}, code: exitFailed, want: []string{"no lab is up", "meshlab up"}},
+		"unknown lab":  {args: []string{"up", "hashicup"}, code: exitUsage, want: []string{`"hashicup"`, `did you mean "hashicups"`}},
+		"unknown mesh": {args: []string{"up", "--mesh", "istio"}, code: exitUsage, want: []string{"istio", "consul-connect"}},
+		"unknown flag": {args: []string{"up", "--mash", "ovs"}, code: exitUsage, want: []string{"--mash", "--help"}},
+		"unknown verb": {args: []string{"dwn"}, code: exitUsage, want: []string{`"dwn"`, "down"}},
+		"bad name":     {args: []string{"up", "--name", "../x"}, code: exitUsage, want: []string{`"../x"`, "slashes"}},
+		"no such lab":  {args: []string{"logs", "x", "--lab", "none"}, code: exitFailed, want: []string{"none", "not up"}},
 		"published port in use": {
 			lab:  fmt.Sprintf(small, echoCommand, port),
 			code: exitFailed, want: []string{fmt.Sprint(port), "in use", "publish: 0", "--no-publish", "nothing is left"},
