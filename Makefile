@@ -6,6 +6,7 @@ OUT     := results/demo
 MESHES  := direct,ovs,consul-connect
 LABS    := hashicups hashicups-single-node
 FUZZ    := 60s
+ROUNDS  := 50
 TESTS   := ./...
 
 # Git refuses to tell the version of a tree that belongs to another user, and
@@ -15,7 +16,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 VERSION := $(shell git describe --always --tags --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps demo test check bench fuzz clean
+.PHONY: help build deps demo test check bench fuzz crash clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -54,6 +55,9 @@ fuzz: ## run each fuzz target for FUZZ=60s
 		echo "== $$name in $$(dirname $$file) for $(FUZZ)"; \
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ) "$$(dirname $$file)"; \
 	done
+
+crash: deps ## bring a lab up, kill a random process of it, take it down, see that nothing is left: ROUNDS=50 times
+	go test -tags integration -count 1 -timeout 90m -v -run '^TestCrash$$' ./cmd/meshlab -crash.rounds $(ROUNDS)
 
 clean: ## remove what was built and measured
 	rm -rf bin results

@@ -69,11 +69,11 @@ func Daemons(ctx context.Context) ([]process.Spec, error) {
 	return []process.Spec{
 		{
 			Name: "ovsdb-server", Part: process.PartSwitch, Path: paths["ovsdb-server"], Env: env, Dir: dataDir, KeepRunning: true,
-			Args: []string{db, "--remote=punix:" + dbSocket, "--unixctl=" + RunDir + "/ovsdb-server.ctl", "-vconsole:warn", "-vsyslog:off", "-vfile:off"},
+			Args: []string{db, "--remote=punix:" + dbSocket, pidFile("ovsdb-server"), "-vconsole:warn", "-vsyslog:off", "-vfile:off"},
 		},
 		{
 			Name: SwitchName, Part: process.PartSwitch, Path: paths["ovs-vswitchd"], Env: env, Dir: dataDir, KeepRunning: true,
-			Args: []string{"unix:" + dbSocket, "--unixctl=" + controlSocket, "-vconsole:warn", "-vsyslog:off", "-vfile:off"},
+			Args: []string{"unix:" + dbSocket, pidFile(SwitchName), "-vconsole:warn", "-vsyslog:off", "-vfile:off"},
 		},
 	}, nil
 }
@@ -99,7 +99,8 @@ func Version(ctx context.Context) (string, error) {
 	return words[len(words)-1], nil
 }
 
-const controlSocket = RunDir + "/ovs-vswitchd.ctl"
+// pidFile is what ovs-appctl finds a daemon by.
+func pidFile(name string) string { return "--pidfile=" + filepath.Join(RunDir, name+".pid") }
 
 // ManagementSocket is where a controller reaches a bridge.
 func ManagementSocket(bridge string) string { return filepath.Join(RunDir, bridge+".mgmt") }
@@ -113,7 +114,7 @@ func DisableSequenceCheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, appctl, "-t", controlSocket, "dpctl/ct-disable-tcp-seq-chk").CombinedOutput()
+	out, err := exec.CommandContext(ctx, appctl, "-t", SwitchName, "dpctl/ct-disable-tcp-seq-chk").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("disable TCP sequence check of connection tracking: %w: %s", err, strings.TrimSpace(string(out)))
 	}
