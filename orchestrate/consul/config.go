@@ -27,6 +27,7 @@ type fileConfig struct {
 	RetryJoin       []string    `json:"retry_join,omitempty"`
 	RetryInterval   string      `json:"retry_interval,omitempty"`
 	Performance     performance `json:"performance"`
+	Limits          limits      `json:"limits"`
 	Connect         *toggle     `json:"connect,omitempty"`
 	Peering         toggle      `json:"peering"`
 	LogLevel        string      `json:"log_level"`
@@ -57,6 +58,18 @@ type performance struct {
 	RaftMultiplier int `json:"raft_multiplier"`
 }
 
+// limits bounds the connections of one address to the agent's HTTP. All
+// local processes count as one; the default, 200, is less than what the
+// built-in proxy opens, one question for each new connection of its service,
+// when 200 clients come at once: it then resets those it got no answer for.
+type limits struct {
+	HTTPMaxConnsPerClient int `json:"http_max_conns_per_client"`
+}
+
+// maxHTTPConns is well above what processes of one host open, and below the
+// usual number of files that a process may have open on a server.
+const maxHTTPConns = 8192
+
 type toggle struct {
 	Enabled bool `json:"enabled"`
 }
@@ -80,6 +93,7 @@ func newFileConfig(c AgentConfig) fileConfig {
 		Ports:      ports{HTTP: HTTPPort, GRPC: GRPCPort, GRPCTLS: -1, DNS: -1, SerfWAN: -1},
 
 		Performance: performance{RaftMultiplier: 1},
+		Limits:      limits{HTTPMaxConnsPerClient: maxHTTPConns},
 		LogLevel:    "warn",
 
 		CheckUpdateInterval: "2s",

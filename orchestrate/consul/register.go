@@ -145,10 +145,12 @@ func newSidecar(lab *topo.Lab, of sidecarOf, mesh string) (*api.AgentServiceRegi
 
 // sidecarChecks are the two that Consul gives a sidecar by itself, except
 // that the first runs every second and not every ten, which is how long a
-// lab would wait for it. Where no sidecar runs only the second remains.
+// lab would wait for it. Where no sidecar runs only the second remains, and
+// so it is for the client: behind its sidecar nothing listens, and every
+// check would make the sidecar try.
 func sidecarChecks(id, address, mesh string) api.AgentServiceChecks {
 	alias := &api.AgentServiceCheck{Name: "Connect Sidecar Aliasing " + id, AliasService: id}
-	if mesh != MeshConnect {
+	if mesh != MeshConnect || id == ClientID {
 		return api.AgentServiceChecks{alias}
 	}
 	listening := &api.AgentServiceCheck{

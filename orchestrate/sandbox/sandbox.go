@@ -1,7 +1,7 @@
 // Package sandbox starts a program inside kernel namespaces of its own: PID,
 // mount, network, IPC, UTS, and for an ordinary user a user namespace. All
 // that the program makes (processes, network namespaces, links, mounts, files
-// below /run) ends with the first process of the sandbox: the kernel
+// below /run, shared memory) ends with the first process of the sandbox: the kernel
 // guarantees it (pid_namespaces(7)), whatever happened before.
 package sandbox
 
@@ -56,7 +56,7 @@ func Start(cfg Config) (*os.Process, error) {
 }
 
 // Init is what the first process of a sandbox does: it gives the sandbox its
-// own /proc and /run, starts this program again with args (and the given
+// own /proc, /run and /dev/shm, starts this program again with args (and the given
 // number of files, inherited from 3 on), and collects orphans until that one
 // ends. It returns the exit code to end with.
 func Init(args []string, files int) (int, error) {
@@ -93,6 +93,8 @@ func Init(args []string, files int) (int, error) {
 	}
 }
 
+const shm = "/dev/shm"
+
 // mounts replaces what must be private. Nothing of it reaches the machine's
 // own mount namespace.
 func mounts() error {
@@ -104,9 +106,15 @@ func mounts() error {
 		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""},
 		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"meshlab", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755"},
+		// Shared memory (shm_overview(7)) of a process that is killed would stay.
+		{"meshlab", shm, "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 	}
 	for _, s := range steps {
-		if err := unix.Mount(s.source, s.target, s.fstype, s.flags, s.data); err != nil {
+		err := unix.Mount(s.source, s.target, s.fstype, s.flags, s.data)
+		if s.target == shm && errors.Is(err, unix.ENOENT) {
+			continue // nobody can use it then
+		}
+		if err != nil {
 			return fmt.Errorf("mount %s on %s: %w", s.source, s.target, err)
 		}
 	}
