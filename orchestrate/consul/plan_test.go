@@ -54,6 +54,9 @@ func TestAgents(t *testing.T) {
 		if f.NodeName != a.Spec.Node || f.ClientAddr != "127.0.0.1" || f.Addresses.HTTP != "127.0.0.1 unix://"+a.Socket {
 			t.Errorf("%s: node %s, client %s, HTTP %s", a.Spec.Name, f.NodeName, f.ClientAddr, f.Addresses.HTTP)
 		}
+		if f.Limits.HTTPMaxConnsPerClient <= 200 { // the built-in proxy reset clients at 200 connections
+			t.Errorf("%s: %d connections of one client at most", a.Spec.Name, f.Limits.HTTPMaxConnsPerClient)
+		}
 		if f.EnableScriptChecks || f.LeaveOnTerminate || f.Ports.DNS != -1 {
 			t.Errorf("%s: script checks, leave on terminate or DNS are on", a.Spec.Name)
 		}
@@ -165,6 +168,24 @@ func TestClientRegistration(t *testing.T) {
 	lab.Client = nil
 	if _, err := ClientRegistration(lab, "direct"); err == nil {
 		t.Error("a lab without a client registers one")
+	}
+}
+
+// A check of the client's sidecar that connects makes it dial a service that
+// is not there.
+func TestNobodyConnectsToTheClientsSidecar(t *testing.T) {
+	reg, err := ClientRegistration(testLab(), MeshConnect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := reg.Connect.SidecarService.Checks
+	if len(checks) == 0 {
+		t.Error("no check")
+	}
+	for _, c := range checks {
+		if c.TCP != "" {
+			t.Errorf("check %s connects to %s", c.Name, c.TCP)
+		}
 	}
 }
 
