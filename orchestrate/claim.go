@@ -117,12 +117,14 @@ func (s State) makeLocked() (*Claim, error) {
 
 func (s State) makeRoot() error {
 	root := filepath.Dir(s.Dir)
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	// It is there and then it is not, says MkdirAll with ErrExist, when another
+	// meshlab removes it meanwhile; the caller's next step notices that.
+	if err := os.MkdirAll(root, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create state folder: %w", err)
 	}
 	st, err := os.Stat(root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed again: the caller's next step notices
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("check state folder: %w", err)

@@ -140,7 +140,10 @@ func (r Record) Kill(timeout time.Duration) error {
 		return fmt.Errorf("open process %d of lab %s: %w", r.PID, r.Name, err)
 	}
 	defer unix.Close(fd)
-	if !r.Alive() { // checked after the open: the number cannot be reused now
+	// Checked after the open: the number cannot be reused now. That the process
+	// looks ended is not enough: when one of its threads has not, the kernel is
+	// still removing the lab.
+	if t, _, err := stat(r.PID); err != nil || t != r.StartTime {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -165,22 +168,29 @@ func (r Record) Kill(timeout time.Duration) error {
 	}
 }
 
-// StartTime is when a process started, in clock ticks since boot: field 22
-// of /proc/PID/stat (proc(5)). A process that has ended but is not yet
-// collected counts as gone.
+// StartTime is when a process started, in clock ticks since boot. A process
+// that has ended but is not yet collected counts as gone.
 func StartTime(pid int) (uint64, error) {
+	t, state, err := stat(pid)
+	if err == nil && (state == "Z" || state == "X") {
+		return 0, os.ErrProcessDone
+	}
+	return t, err
+}
+
+// stat reads the fields 22, the start time, and 3, the state of the main
+// thread, of /proc/PID/stat (proc(5)).
+func stat(pid int) (startTime uint64, state string, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	// The second field, the name in parentheses, may itself hold spaces.
 	text := string(b)
 	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	if len(f) < 20 {
-		return 0, fmt.Errorf("read /proc/%d/stat: too few fields", pid)
+		return 0, "", fmt.Errorf("read /proc/%d/stat: too few fields", pid)
 	}
-	if f[0] == "Z" || f[0] == "X" {
-		return 0, os.ErrProcessDone
-	}
-	return strconv.ParseUint(f[19], 10, 64)
+	startTime, err = strconv.ParseUint(f[19], 10, 64)
+	return startTime, f[0], err
 }
