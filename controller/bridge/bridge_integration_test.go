@@ -29,11 +29,12 @@ import (
 
 const patience = 10 * time.Second
 
-// lab is one bridge with two hosts, kept by a running controller.
+// lab is one bridge with two hosts.
 type lab struct {
 	t      *testing.T
 	ovs    *ovstest.OVS
-	snaps  chan mesh.Snapshot
+	config controller.Config
+	snaps  chan mesh.Snapshot // read by watch
 	client *controller.Client
 }
 
@@ -56,32 +57,41 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	l.client = controller.NewClient(filepath.Join(dir, "s"))
-	cfg := controller.Config{
+	l.config = controller.Config{
 		Fabric: f, Datapaths: []controller.Datapath{{Datapath: dp, Address: address}}, Status: filepath.Join(dir, "s"), Drain: time.Hour,
 		Connect: bridge.Connector(nil), Refuse: bridge.Refuse,
-		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
-			for {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case s := <-l.snaps:
-					emit(s)
-				}
-			}
-		},
 	}
+	return l
+}
+
+// watch is a registry that says what set gives it.
+func (l *lab) watch(ctx context.Context, emit func(mesh.Snapshot)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case s := <-l.snaps:
+			emit(s)
+		}
+	}
+}
+
+// control runs a controller with a registry until the test ends.
+func (l *lab) control(watch func(context.Context, func(mesh.Snapshot)) error) {
+	l.t.Helper()
+	cfg := l.config
+	cfg.Watch = watch
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, cfg) }()
-	t.Cleanup(func() {
+	l.t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run ended with %v", err)
+			l.t.Errorf("Run ended with %v", err)
 		}
 		l.client.Close()
 	})
 	l.health("the first connection", func(h controller.Health) bool { return h.Datapaths[0].InSync })
-	return l
 }
 
 func (l *lab) addHost(h pipeline.Host, port int) {
@@ -92,6 +102,7 @@ func (l *lab) addHost(h pipeline.Host, port int) {
 		"ip -n " + l.ovs.NetNS + " link add " + h.Name + " type veth peer name eth0 netns " + ns,
 		"ip -n " + l.ovs.NetNS + " link set " + h.Name + " up",
 		"ip netns exec " + ns + " sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
+		"ip -n " + ns + " link set lo up",
 		"ip -n " + ns + " link set eth0 address " + h.MAC.String() + " up",
 		"ip -n " + ns + " addr add " + h.Addr.String() + "/24 dev eth0",
 		"ip netns exec " + ns + " ethtool -K eth0 tx off",
@@ -188,6 +199,23 @@ func (l *lab) connected(to string) net.Conn {
 	}
 }
 
+// refused dials until the connection is refused; see connected.
+func (l *lab) refused(to, when string) {
+	l.t.Helper()
+	for begin := time.Now(); ; {
+		start := time.Now()
+		conn, err := l.dial(to)
+		if err == nil && time.Since(begin) < patience {
+			conn.Close()
+			continue
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > time.Second {
+			l.t.Fatalf("%s: dial gave %v after %v; want connection refused at once", when, err, time.Since(start))
+		}
+		return
+	}
+}
+
 // echo serves on h2 what it reads.
 func (l *lab) echo(port uint16) mesh.Instance {
 	l.t.Helper()
@@ -233,25 +261,11 @@ func exchange(conn net.Conn) (string, error) {
 
 func TestControllerKeepsARealSwitch(t *testing.T) {
 	l := newLab(t)
+	l.control(l.watch)
 	const vip = "192.168.1.250:9000"
-	refused := func(when string) {
-		t.Helper()
-		for begin := time.Now(); ; {
-			start := time.Now()
-			conn, err := l.dial(vip)
-			if err == nil && time.Since(begin) < patience { // see connected
-				conn.Close()
-				continue
-			}
-			if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > time.Second {
-				t.Fatalf("%s: dial gave %v after %v; want connection refused at once", when, err, time.Since(start))
-			}
-			return
-		}
-	}
-	refused("before the first snapshot")
+	l.refused(vip, "before the first snapshot")
 	l.set()
-	refused("without an instance")
+	l.refused(vip, "without an instance")
 
 	a, b := l.echo(80), l.echo(81)
 	l.set(a)
@@ -271,7 +285,7 @@ func TestControllerKeepsARealSwitch(t *testing.T) {
 		t.Fatalf("after its instance left: answer %q, error %v", got, err)
 	}
 	l.set()
-	refused("with only draining instances")
+	l.refused(vip, "with only draining instances")
 	l.set(a)
 
 	flows, err := l.client.Flows(t.Context())
