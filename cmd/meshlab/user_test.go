@@ -36,7 +36,7 @@ func TestOrdinaryUser(t *testing.T) {
 	l.nineCoffees(t, "client", "http://192.168.1.250:9191/api")
 	p.ok(t, "down")
 
-	out := p.ok(t, "bench", "single-upstream", "--quick", "--output", "json")
+	out := p.ok(t, "bench", "single-upstream", "--only", "web", "--quick", "--output", "json")
 	var told struct{ Results string }
 	decode(t, out, &told)
 	text, err := os.ReadFile(filepath.Join(p.dir, told.Results))
@@ -47,7 +47,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := json.Unmarshal(text, &res); err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 * 3; len(res.Cells) != want { // connections, meshes
+	if want := len(scenarios.Quick().Connections) * len(orchestrate.Meshes()); len(res.Cells) != want {
 		t.Errorf("%d cells instead of %d", len(res.Cells), want)
 	}
 	for _, c := range res.Cells {
@@ -79,7 +79,7 @@ func TestHeldLabs(t *testing.T) {
 	p.up(t, "beside", "single-upstream")
 	ctx, cancel := context.WithTimeout(t.Context(), verbLimit)
 	defer cancel()
-	cmd := p.command(ctx, "bench", "single-upstream", "--mesh", "direct", "--requests", "1000000", "--connections", "1")
+	cmd := p.command(ctx, "bench", "single-upstream", "--only", "web", "--mesh", "direct", "--requests", "1000000", "--connections", "1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
