@@ -79,7 +79,7 @@ func TestHeldLabs(t *testing.T) {
 	p.up(t, "beside", "single-upstream")
 	ctx, cancel := context.WithTimeout(t.Context(), verbLimit)
 	defer cancel()
-	cmd := p.command(ctx, "bench", "single-upstream", "--only", "web", "--mesh", "direct", "--requests", "1000000", "--connections", "1")
+	cmd := p.command(ctx, "bench", "single-upstream", "--only", "web", "--mesh", "direct", "--requests", "5000", "--repeats", "500", "--connections", "1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
