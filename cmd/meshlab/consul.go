@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"meshlab.dev/meshlab/orchestrate/consul"
 )
@@ -11,6 +12,7 @@ import (
 func findConsul(ctx context.Context, p *progress) (consul.Binary, error) {
 	const step = "build consul"
 	building := false
+	said := time.Duration(0) // when a pipe was last told
 	bin, err := consul.Find(ctx, consul.Options{Progress: func(e consul.Event) {
 		switch e.Stage {
 		case consul.StageSkip:
@@ -30,6 +32,10 @@ func findConsul(ctx context.Context, p *progress) (consul.Binary, error) {
 				note = fmt.Sprintf("compiling %d of %d packages", e.Done, e.Total)
 			}
 			p.report(note)
+			if !p.tty && e.Elapsed-said > 30*time.Second {
+				said = e.Elapsed
+				p.line("  %s, %.0f s so far", note, e.Elapsed.Seconds())
+			}
 		}
 	}})
 	return bin, err
