@@ -169,11 +169,8 @@ func baseEnv(home string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}
 }
 
-// sidecars starts a proxy beside every service, in the mesh that wants them.
+// sidecars starts a proxy beside every service.
 func (r *raising) sidecars(ctx context.Context) (string, error) {
-	if r.req.Mesh != orchestrate.ConsulConnect {
-		return "", nil
-	}
 	agents, err := r.agents()
 	if err != nil {
 		return "", err

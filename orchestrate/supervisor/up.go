@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/orchestrate/link"
 	"meshlab.dev/meshlab/orchestrate/netns"
@@ -87,8 +88,10 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	if err := g.Wait(); err != nil {
 		return Status{}, err
 	}
-	if err := r.step(ctx, "sidecars", readyLimit, r.sidecars); err != nil {
-		return Status{}, err
+	if req.Mesh == orchestrate.ConsulConnect {
+		if err := r.step(ctx, "sidecars", readyLimit, r.sidecars); err != nil {
+			return Status{}, err
+		}
 	}
 	if err := r.step(ctx, "healthy", readyLimit, r.whileStable(r.healthy)); err != nil {
 		return Status{}, err
@@ -131,9 +134,7 @@ func (r *raising) step(ctx context.Context, name string, limit time.Duration, fn
 		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if detail != "" || time.Since(begin) > time.Millisecond {
-		r.send(Event{Step: name, Done: true, Seconds: time.Since(begin).Seconds(), Detail: detail})
-	}
+	r.send(Event{Step: name, Done: true, Seconds: time.Since(begin).Seconds(), Detail: detail})
 	return nil
 }
 
