@@ -35,7 +35,7 @@ killed or has crashed before. Removing a lab that is not there is no error.`,
 				}
 			case len(args) == 0:
 				name, err := onlyLab()
-				if errors.Is(err, orchestrate.ErrNotUp) {
+				if errors.Is(err, errNoLab) {
 					break
 				}
 				if err != nil {
@@ -73,6 +73,8 @@ killed or has crashed before. Removing a lab that is not there is no error.`,
 	return c
 }
 
+var errNoLab = errors.New("no lab is up; `meshlab up` brings one to life")
+
 // onlyLab is the name of the one lab that is up.
 func onlyLab() (string, error) {
 	recs, err := orchestrate.List()
@@ -81,7 +83,7 @@ func onlyLab() (string, error) {
 	}
 	switch len(recs) {
 	case 0:
-		return "", fmt.Errorf("no lab is up: %w; `meshlab up` brings one to life", orchestrate.ErrNotUp)
+		return "", errNoLab
 	case 1:
 		return recs[0].Name, nil
 	}
