@@ -145,11 +145,11 @@ func preflight() error {
 	f, err := os.OpenFile(tun, os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("open %s, which the userspace datapath of Open vSwitch needs: %w; remedy: sudo modprobe tun", tun, err)
+		return fmt.Errorf("the userspace datapath of Open vSwitch needs a tun device: %w; remedy: sudo modprobe tun", err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("open %s, which the userspace datapath of Open vSwitch needs: %w; remedy: sudo chmod 0666 %s", tun, err, tun)
+		return fmt.Errorf("the userspace datapath of Open vSwitch needs a tun device: %w; remedy: sudo chmod 0666 %s", err, tun)
 	case err != nil:
-		return fmt.Errorf("open %s, which the userspace datapath of Open vSwitch needs: %w", tun, err)
+		return fmt.Errorf("the userspace datapath of Open vSwitch needs a tun device: %w", err)
 	}
 	return f.Close()
 }
