@@ -23,27 +23,31 @@ func (s *Supervisor) switchPID() int {
 	return 0
 }
 
-// tuneSwitch sets what the switch forgets when it ends: how it tracks
-// connections and, in user space, room for bursts at its ports.
+// tuneSwitch sets what a switch in user space forgets when it ends: how it
+// tracks connections, and room for bursts at its ports. The kernel's datapath
+// keeps nothing of this in the process.
 func (r *raising) tuneSwitch(ctx context.Context) error {
+	if r.env.Datapath != ovs.DatapathUserspace {
+		return nil
+	}
 	pid := r.switchPID()
 	if err := ovs.DisableSequenceCheck(ctx); err != nil {
 		return err
 	}
-	if r.env.Datapath == ovs.DatapathUserspace {
-		size, err := ovs.EnlargeReceiveBuffers(ctx, pid, len(cables(r.lab, false)), ovs.ReceiveBuffer)
-		if err != nil {
-			return err
-		}
-		r.buffer = size
+	size, err := ovs.EnlargeReceiveBuffers(ctx, pid, len(cables(r.lab, false)), ovs.ReceiveBuffer)
+	if err != nil {
+		return err
 	}
-	r.tuned = pid
+	r.buffer, r.tuned = size, pid
 	return nil
 }
 
 // keepTuned sets it again whenever the switch has been started anew, for as
 // long as the lab lives.
 func (r *raising) keepTuned() {
+	if r.env.Datapath != ovs.DatapathUserspace {
+		return
+	}
 	for range time.Tick(time.Second) {
 		if pid := r.switchPID(); pid == 0 || pid == r.tuned {
 			continue
