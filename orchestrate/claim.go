@@ -42,6 +42,9 @@ func (c *Claim) Remove() error {
 // Lock claims the folder of a lab, without waiting. Without a folder the
 // error matches fs.ErrNotExist; while another process holds the claim, ErrUp.
 func (s State) Lock() (*Claim, error) {
+	if err := checkRoot(filepath.Dir(s.Dir)); err != nil {
+		return nil, err
+	}
 	for {
 		dir, err := os.OpenFile(s.Dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -122,15 +125,26 @@ func (s State) makeRoot() error {
 	if err := os.MkdirAll(root, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create state folder: %w", err)
 	}
-	st, err := os.Stat(root)
+	return checkRoot(root)
+}
+
+// checkRoot refuses a root that another user may have prepared, as anybody
+// can below /tmp: a record names the process to kill, and a socket gets the
+// caller's own files. A root that is missing is right.
+func checkRoot(root string) error {
+	st, err := os.Lstat(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("check state folder: %w", err)
 	}
+	const remedy = "remove it, or without root set XDG_RUNTIME_DIR to a folder of your own"
+	if !st.IsDir() {
+		return fmt.Errorf("state folder %s is not a folder; %s", root, remedy)
+	}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() {
-		return fmt.Errorf("state folder %s belongs to another user (uid %d); set XDG_RUNTIME_DIR to a folder of your own", root, sys.Uid)
+		return fmt.Errorf("state folder %s belongs to another user (uid %d); %s", root, sys.Uid, remedy)
 	}
 	return nil
 }

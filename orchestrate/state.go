@@ -36,7 +36,8 @@ func StateRoot() string {
 		return "/run/meshlab"
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		// A relative path is invalid (XDG Base Directory Specification).
+		if st, err := os.Stat(dir); err == nil && st.IsDir() && filepath.IsAbs(dir) {
 			return filepath.Join(dir, "meshlab")
 		}
 	}
@@ -66,6 +67,9 @@ var ErrUp = errors.New("the lab is up already")
 // Read returns the record. Without one the error matches ErrNotUp.
 func (s State) Read() (Record, error) {
 	var r Record
+	if err := checkRoot(filepath.Dir(s.Dir)); err != nil {
+		return r, err
+	}
 	b, err := os.ReadFile(s.record())
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, ErrNotUp
@@ -95,9 +99,14 @@ func (s State) Write(r Record) error {
 	return nil
 }
 
-// List returns the records of all labs of this user, dead ones included.
+// List returns the records of all labs of this user, dead ones included. Of a
+// lab whose record is missing or cannot be read it has the name alone.
 func List() ([]Record, error) {
-	entries, err := os.ReadDir(StateRoot())
+	root := StateRoot()
+	if err := checkRoot(root); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -110,11 +119,10 @@ func List() ([]Record, error) {
 			continue
 		}
 		r, err := StateOf(e.Name()).Read()
-		if errors.Is(err, ErrNotUp) {
-			r = Record{Name: e.Name()}
-		} else if err != nil {
-			return all, err
+		if err != nil {
+			r = Record{}
 		}
+		r.Name = e.Name() // by which `down` finds it, whatever the record says
 		all = append(all, r)
 	}
 	return all, nil

@@ -200,8 +200,33 @@ func TestStateRootOfAnother(t *testing.T) {
 	if err := errors.Join(os.Mkdir(root, 0o700), os.Chown(root, 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Claim(); err == nil || !strings.Contains(err.Error(), "another user") {
-		t.Errorf("claim in a stranger's folder: %v", err)
+	refused(t, s, "another user")
+}
+
+// A link would lead Claim to whatever folder of the user's another one likes.
+func TestStateRootIsLink(t *testing.T) {
+	s := newState(t)
+	victim := t.TempDir()
+	mine := filepath.Join(victim, "mine", "work")
+	if err := errors.Join(os.MkdirAll(mine, 0o700), os.Symlink(victim, filepath.Dir(s.Dir))); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, s, "not a folder")
+	if _, err := os.Stat(mine); err != nil {
+		t.Errorf("a folder behind the link has gone: %v", err)
+	}
+}
+
+// refused holds that nothing is read from or made in a root that is not ours.
+func refused(t *testing.T, s State, want string) {
+	t.Helper()
+	_, claim := s.Claim()
+	_, lock := s.Lock()
+	_, read := s.Read()
+	for name, err := range map[string]error{"claim": claim, "lock": lock, "read": read} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
