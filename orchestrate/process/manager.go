@@ -24,11 +24,13 @@ type State string
 
 // The states of a process.
 const (
-	Running  State = "running"
-	Waiting  State = "restarting" // ended, and will be started again
-	Exited   State = "exited"
-	stopWait       = 5 * time.Second
+	Running State = "running"
+	Waiting State = "restarting" // ended, and will be started again
+	Exited  State = "exited"
 )
+
+// stopWait is how long a process may take to end by itself.
+const stopWait = 5 * time.Second
 
 // Info describes a process of a lab.
 type Info struct {
@@ -50,7 +52,6 @@ type Manager struct {
 
 	mu       sync.Mutex
 	children map[string]*child
-	stopping bool
 }
 
 type child struct {
@@ -82,9 +83,6 @@ func (m *Manager) LogFile(name string) string {
 func (m *Manager) Start(s Spec) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopping {
-		return fmt.Errorf("start %s: the lab is going down", s.Name)
-	}
 	if old, ok := m.children[s.Name]; ok && old.info.State != Exited {
 		return fmt.Errorf("start %s: it is running already", s.Name)
 	}
@@ -146,7 +144,7 @@ func (m *Manager) watch(c *child) {
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 		m.mu.Lock()
 		c.info.Exit = exitText(err)
-		again := c.spec.KeepRunning && !m.stopping && !closed(c.quit)
+		again := c.spec.KeepRunning && !closed(c.quit)
 		c.info.State = Exited
 		if again {
 			c.info.State = Waiting
@@ -165,7 +163,7 @@ func (m *Manager) watch(c *child) {
 		}
 		pause = min(2*pause, 5*time.Second)
 		m.mu.Lock()
-		if m.stopping || closed(c.quit) {
+		if closed(c.quit) {
 			c.info.State = Exited
 			m.mu.Unlock()
 			return

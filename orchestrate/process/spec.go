@@ -11,10 +11,10 @@ type Spec struct {
 	Path string   // absolute path of the program
 	Args []string // without the program's name
 	Env  []string // complete: nothing is inherited
-	Dir  string   // working directory, made when missing; private to this process
+	Dir  string   // working directory, made when missing
 
 	// Unprivileged runs the process under a user id other than 0, which
-	// Postgres insists on. Dir then belongs to that user.
+	// Postgres insists on. To that user all files of the lab look like their own.
 	Unprivileged bool
 	// KeepRunning starts the process again, after a growing pause, when it ends.
 	KeepRunning bool
