@@ -92,6 +92,7 @@ func Open(ctx context.Context) (*DB, error) {
 		return nil, fmt.Errorf("make Open vSwitch database client: %w", err)
 	}
 	if err := c.Connect(ctx); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("connect to Open vSwitch database: %w", err)
 	}
 	db := &DB{c}
@@ -209,8 +210,11 @@ func (db *DB) AddBridges(ctx context.Context, datapath string, bridges []Bridge)
 		}
 	}
 	var root []openVSwitch
-	if err := db.c.List(ctx, &root); err != nil || len(root) == 0 {
-		return fmt.Errorf("read Open vSwitch database: root row missing: %w", err)
+	if err := db.c.List(ctx, &root); err != nil {
+		return fmt.Errorf("read Open vSwitch database: %w", err)
+	}
+	if len(root) == 0 {
+		return errors.New("read Open vSwitch database: the root row is missing; Initialise writes it")
 	}
 	link, err := db.c.Where(&root[0]).Mutate(&root[0], model.Mutation{
 		Field: &root[0].Bridges, Mutator: ovsdb.MutateOperationInsert, Value: bridgeIDs,
