@@ -96,6 +96,10 @@ func (r *raising) services(context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		home := filepath.Join(serviceDir, svc.Name)
+		if err := os.MkdirAll(home, 0o755); err != nil {
+			return "", fmt.Errorf("create home of service %s: %w", svc.Name, err)
+		}
 		if err := r.procs.Start(spec); err != nil {
 			return "", err
 		}
