@@ -19,7 +19,6 @@ import (
 // Client speaks to the supervisor of a lab.
 type Client struct {
 	http *http.Client
-	held io.Closer // the open answer to POST /up of a lab that is held
 }
 
 // NewClient makes a client for the control socket at path.
@@ -35,7 +34,7 @@ func NewClient(path string) *Client {
 // Up brings the lab to life and reports each step. It returns when a real
 // request through the lab has succeeded, or with the error after which the
 // supervisor has begun to remove everything. When ctx ends first, the
-// supervisor removes everything too.
+// supervisor removes everything too, and that of a lab to hold also later.
 func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Status, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -62,9 +61,7 @@ func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Sta
 		case e.Error != "":
 			return Status{}, errors.New(e.Error)
 		case e.Ready != nil:
-			if req.Hold {
-				held, c.held = true, resp.Body
-			}
+			held = req.Hold // by the connection: ctx or the end of this program closes it
 			return *e.Ready, nil
 		default:
 			report(e)
@@ -82,7 +79,8 @@ func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Sta
 // Status asks how the lab is doing.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	return s, c.json(ctx, http.MethodGet, "/status", nil, &s)
+	err := c.json(ctx, http.MethodGet, "/status", nil, &s)
+	return s, err
 }
 
 // Logs returns the last n lines that a process has printed.
@@ -94,14 +92,18 @@ func (c *Client) Logs(ctx context.Context, name string, n int) (string, error) {
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return string(text), err
+	if err != nil {
+		return "", fmt.Errorf("read log of %s: %w", name, err)
+	}
+	return string(text), nil
 }
 
 // Flows returns the flows of all bridges, as the controller's status gives
 // them.
 func (c *Client) Flows(ctx context.Context) (controller.Flows, error) {
 	var f controller.Flows
-	return f, c.json(ctx, http.MethodGet, "/flows", nil, &f)
+	err := c.json(ctx, http.MethodGet, "/flows", nil, &f)
+	return f, err
 }
 
 // Load makes one attempt from the client host. The URL of spec is relative:
@@ -112,7 +114,8 @@ func (c *Client) Load(ctx context.Context, spec scenarios.LoadSpec) (scenarios.A
 	if err != nil {
 		return a, fmt.Errorf("encode load: %w", err)
 	}
-	return a, c.json(ctx, http.MethodPost, "/load", body, &a)
+	err = c.json(ctx, http.MethodPost, "/load", body, &a)
+	return a, err
 }
 
 func (c *Client) json(ctx context.Context, method, path string, body []byte, into any) error {
