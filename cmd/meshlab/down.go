@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,13 +45,15 @@ killed or has crashed before. Removing a lab that is not there is no error.`,
 				}
 				names = []string{name}
 			}
-			removed := []string{}
-			var errs []error
 			for _, n := range names {
 				if err := checkName(n); err != nil {
 					return err
 				}
-				found, err := supervisor.Remove(n)
+			}
+			removed := []string{}
+			var errs []error
+			for _, n := range names {
+				found, err := supervisor.Remove(c.Context(), n)
 				if err != nil {
 					errs = append(errs, fmt.Errorf("lab %s: %w", n, err))
 				} else if found {
@@ -81,6 +85,15 @@ func onlyLab() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return only(recs)
+}
+
+// only is the one lab that lives; while none does, the one that is dead or is
+// coming up. The error matches errNoLab when there is none at all.
+func only(recs []orchestrate.Record) (string, error) {
+	if live := slices.DeleteFunc(slices.Clone(recs), func(r orchestrate.Record) bool { return !r.Alive() }); len(live) > 0 {
+		recs = live
+	}
 	switch len(recs) {
 	case 0:
 		return "", errNoLab
@@ -91,5 +104,5 @@ func onlyLab() (string, error) {
 	for _, r := range recs {
 		names = append(names, r.Name)
 	}
-	return "", usageError{fmt.Errorf("several labs are up, say which: %v", names)}
+	return "", usageError{fmt.Errorf("several labs are up, say which: %s", strings.Join(names, ", "))}
 }

@@ -29,15 +29,18 @@ type LaunchConfig struct {
 	Version       string // of meshlab
 	Publish       bool   // forward the loopback ports that the lab file asks for
 	Hold          bool   // the lab ends with the calling process
-	Command       string // hidden verb that runs Serve in the sandbox
+	Command       string // hidden verb that calls sandbox.Init and, inside, Run
 }
 
 // killWait is how long the kernel may take to remove a lab.
 const killWait = 30 * time.Second
 
+// ErrLeft says that something of a lab that did not come up is left.
+var ErrLeft = errors.New("something of the lab is left; `meshlab down` removes it")
+
 // Launch brings a lab to life in a sandbox of its own. When it returns an
 // error nothing of the lab is left, whatever the reason, the end of ctx
-// among them.
+// among them, unless the error matches ErrLeft.
 func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Status, err error) {
 	if err := preflight(); err != nil {
 		return Status{}, err
@@ -51,7 +54,7 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	var rec orchestrate.Record
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, rec.Kill(killWait), claim.Remove())
+			err = rollBack(err, rec, claim)
 		}
 	}()
 
@@ -102,11 +105,25 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	return st, err
 }
 
+// rollBack ends a lab that did not come up because of err, and returns err.
+// The state of a lab that will not end stays: `down` needs it.
+func rollBack(err error, rec orchestrate.Record, claim *orchestrate.Claim) error {
+	undo := rec.Kill(killWait)
+	if undo == nil {
+		undo = claim.Remove()
+	}
+	if undo != nil {
+		return fmt.Errorf("%w\n%w: %w", err, ErrLeft, undo)
+	}
+	return err
+}
+
 // Remove ends the named lab and removes its state. It is no error when it
 // has ended already; the bool says whether there was anything to remove. When
 // it returns without error, no process of the lab is left, also of one that
-// `up` was killed over.
-func Remove(name string) (bool, error) {
+// `up` was killed over, or whose record is broken. The end of ctx ends only
+// the wait for another meshlab that is at work on the same lab.
+func Remove(ctx context.Context, name string) (bool, error) {
 	state := orchestrate.StateOf(name)
 	deadline := time.Now().Add(killWait)
 	for found := false; ; found = true {
@@ -124,10 +141,19 @@ func Remove(name string) (bool, error) {
 			return true, claim.Remove()
 		case !errors.Is(err, orchestrate.ErrUp):
 			return true, err
-		case time.Now().After(deadline):
+		}
+		// Its record is broken, or `up` has not written it yet.
+		if err := state.Holder().Kill(killWait); err != nil {
+			return true, err
+		}
+		if time.Now().After(deadline) {
 			return true, fmt.Errorf("remove lab %s: another meshlab has been holding it for %v; `fuser %s` names it", name, killWait, state.Dir)
 		}
-		time.Sleep(5 * time.Millisecond) // `up` is between two states, or is rolling back
+		select { // `up` is between two states, or is rolling back
+		case <-ctx.Done():
+			return true, fmt.Errorf("remove lab %s: %w while another meshlab holds it", name, context.Cause(ctx))
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 
