@@ -93,6 +93,7 @@ func bench(c *cobra.Command, args []string, f benchFlags) error {
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return fmt.Errorf("create folder of results: %w", err)
 	}
+	outliveReader()
 	p := newProgress(os.Stderr)
 	defer p.stop()
 	bin, err := findConsul(ctx, p)
@@ -125,7 +126,7 @@ func bench(c *cobra.Command, args []string, f benchFlags) error {
 		res.Cells = append(res.Cells, cells...)
 		if err != nil {
 			p.stop()
-			if ctx.Err() != nil {
+			if ctx.Err() != nil && !errors.Is(err, supervisor.ErrLeft) {
 				return errors.New("interrupted; no lab is left, and no results are written")
 			}
 			return err
@@ -243,8 +244,10 @@ func benchLab(ctx context.Context, p *progress, lab loadedLab, cfg scenarios.Con
 	targets := map[string]benchTarget{}
 	defer func() {
 		for _, t := range targets {
-			_, rerr := supervisor.Remove(t.name)
-			err = errors.Join(err, rerr)
+			_, rerr := supervisor.Remove(context.WithoutCancel(ctx), t.name)
+			if rerr != nil {
+				err = errors.Join(err, fmt.Errorf("lab %s: %w: %w", t.name, supervisor.ErrLeft, rerr))
+			}
 		}
 	}()
 	for _, m := range cfg.Meshes {

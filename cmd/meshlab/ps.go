@@ -107,7 +107,7 @@ func listLabs(c *cobra.Command) error {
 		return err
 	}
 	if wantJSON(c) {
-		return json.NewEncoder(c.OutOrStdout()).Encode(recs)
+		return json.NewEncoder(c.OutOrStdout()).Encode(append([]orchestrate.Record{}, recs...)) // [] for none, not null
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tLAB\tMESH\tSTATE\tSINCE")

@@ -58,6 +58,7 @@ The mesh decides what {{ upstream }} becomes in the lab file:
 			if err := checkName(name); err != nil {
 				return err
 			}
+			outliveReader()
 			p := newProgress(os.Stderr)
 			defer p.stop()
 			bin, err := findConsul(ctx, p)
@@ -85,7 +86,11 @@ The mesh decides what {{ upstream }} becomes in the lab file:
 	return c
 }
 
+// failedUp tells why a lab did not come up, and whether anything of it is left.
 func failedUp(ctx context.Context, name string, err error) error {
+	if errors.Is(err, supervisor.ErrLeft) {
+		return fmt.Errorf("lab %s did not come up: %w", name, err)
+	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("lab %s: interrupted; nothing is left of it", name)
 	}
