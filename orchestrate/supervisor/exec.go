@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -89,15 +90,28 @@ func Exec(path string, cmd Command, stdio Stdio, signals <-chan os.Signal) (int,
 
 // serveExec answers commands until the listener is closed.
 func (s *Supervisor) serveExec(l *net.UnixListener) {
+	accept(l, func(c net.Conn) {
+		out := s.runCommand(c.(*net.UnixConn)) // of a unix listener
+		_ = json.NewEncoder(c).Encode(out)     // the caller may be gone: nothing to do then
+	})
+}
+
+// accept handles every connection in a goroutine of its own, and closes it
+// afterwards, until the listener is closed. Other errors, such as too many
+// open files, pass (accept(2)).
+func accept(l net.Listener, handle func(net.Conn)) {
 	for {
-		c, err := l.AcceptUnix()
-		if err != nil {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil {
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
 		go func() {
 			defer c.Close()
-			out := s.runCommand(c)
-			_ = json.NewEncoder(c).Encode(out) // the caller may be gone: nothing to do then
+			handle(c)
 		}()
 	}
 }

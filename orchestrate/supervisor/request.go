@@ -143,32 +143,25 @@ func (r *raising) publish() {
 }
 
 func forward(l net.Listener, node, addr string) {
-	for {
-		in, err := l.Accept()
+	accept(l, func(in net.Conn) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		out, err := dialFrom(ctx, node, addr)
+		cancel()
 		if err != nil {
-			return
+			return // the browser sees the connection close, as with a dead server
 		}
-		go func() {
-			defer in.Close()
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			out, err := dialFrom(ctx, node, addr)
-			cancel()
-			if err != nil {
-				return // the browser sees the connection close, as with a dead server
-			}
-			defer out.Close()
-			done := make(chan struct{}, 2)
-			pipe := func(dst, src net.Conn) {
-				_, _ = io.Copy(dst, src)
-				_ = dst.(*net.TCPConn).CloseWrite()
-				done <- struct{}{}
-			}
-			go pipe(out, in)
-			go pipe(in, out)
-			<-done
-			<-done
-		}()
-	}
+		defer out.Close()
+		done := make(chan struct{}, 2)
+		pipe := func(dst, src net.Conn) {
+			_, _ = io.Copy(dst, src)
+			_ = dst.(*net.TCPConn).CloseWrite()
+			done <- struct{}{}
+		}
+		go pipe(out, in)
+		go pipe(in, out)
+		<-done
+		<-done
+	})
 }
 
 // serveLoad makes one attempt in a process of its own on the client host.
