@@ -39,6 +39,20 @@ func TestBrokenRecord(t *testing.T) {
 	}
 }
 
+// An ordinary user finds the first process of the lab too, though it is in a
+// user namespace of its own.
+func TestRecordGoneOfOrdinaryUser(t *testing.T) {
+	p := ordinary(t)
+	p.ok(t, "up", "single-upstream", "--name", "broken", "--no-publish")
+	if err := os.Remove(filepath.Join(p.dir, "run", "meshlab", "broken", "lab.json")); err != nil {
+		t.Error(err)
+	}
+	p.ok(t, "down", "broken")
+	if left := labProcesses(t); len(left) > 0 {
+		t.Errorf("processes: %+v", left)
+	}
+}
+
 // A lab comes up also when whoever read the progress has gone.
 func TestNobodyReads(t *testing.T) {
 	p := root(t)
