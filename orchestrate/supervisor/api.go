@@ -16,7 +16,6 @@ type UpRequest struct {
 	ConsulVersion string           `json:"consul_version"`
 	Hold          bool             `json:"hold"` // the lab ends when the connection of POST /up does
 	Publish       []Published      `json:"publish,omitempty"`
-	Version       string           `json:"version"`
 	UnprivUID     int              `json:"unpriv_uid"` // user id that Postgres runs as, inside
 }
 

@@ -97,7 +97,7 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	in.close() // only the supervisor listens: when it ends, callers see it
 	st, err = NewClient(state.Control()).Up(ctx, UpRequest{
 		File: cfg.File, Source: cfg.Source, Mesh: cfg.Mesh, Consul: cfg.Consul, ConsulVersion: cfg.ConsulVersion,
-		Publish: in.published, Hold: cfg.Hold, Version: cfg.Version, UnprivUID: unprivilegedUID(),
+		Publish: in.published, Hold: cfg.Hold, UnprivUID: unprivilegedUID(),
 	}, report)
 	if err != nil && ctx.Err() == nil && !rec.Alive() {
 		err = fmt.Errorf("%w%s", err, logText(state))
