@@ -53,7 +53,8 @@ func (c Config) withDefaults() Config {
 // Watch calls emit with each new state of the catalog until ctx ends, and
 // returns ctx's error then. It calls emit from one goroutine, never before
 // it has seen all services once, and only when something has changed. While
-// Consul cannot be reached the last state stands; Watch tries again for ever.
+// Consul cannot be reached, or answers from a catalog that does not yet list
+// Consul's own servers, the last state stands; Watch tries again for ever.
 func Watch(ctx context.Context, cfg Config, emit func(mesh.Snapshot)) error {
 	if cfg.Client == nil {
 		return errors.New("watch Consul: no client given; set Config.Client")

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -44,6 +45,7 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 	stops := map[string]context.CancelFunc{}  // of each listed service
 	known := map[string][]*api.ServiceEntry{} // listed and answered at least once
 	var last *mesh.Snapshot
+	var told []string // warnings about the present registrations
 	listed := false
 	settle := time.NewTimer(time.Hour)
 	settle.Stop()
@@ -83,11 +85,14 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 				continue // not complete yet
 			}
 			snap, warnings := snapshot(slices.Collect(maps.Values(known)))
+			for _, warning := range warnings {
+				if !slices.Contains(told, warning) {
+					w.cfg.Logger.Warn("registration cannot be honoured", "reason", warning)
+				}
+			}
+			told = warnings
 			if last != nil && reflect.DeepEqual(*last, snap) {
 				continue
-			}
-			for _, warning := range warnings {
-				w.cfg.Logger.Warn("registration cannot be honoured", "reason", warning)
 			}
 			last = &snap
 			emit(snap)
@@ -98,10 +103,18 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 // consulService is the name under which Consul's servers list themselves.
 const consulService = "consul"
 
+// errNoServer is an answer that knows of no Consul server. A catalog that has
+// been filled lists at least the server that answers; one that does not is
+// that of a cluster which has just begun, and says nothing of the services.
+var errNoServer = errors.New("the catalog is not filled yet: it lists no Consul server")
+
 func (w *watcher) services(_ context.Context, opts *api.QueryOptions) (func(context.Context), *api.QueryMeta, error) {
 	all, meta, err := w.cfg.Client.Catalog().Services(opts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list services: %w", err)
+	}
+	if _, ok := all[consulService]; !ok && !meta.ResultsFilteredByACLs {
+		return nil, nil, fmt.Errorf("list services: %w", errNoServer)
 	}
 	names := make([]string, 0, len(all))
 	for name := range all {

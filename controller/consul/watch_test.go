@@ -1,0 +1,117 @@
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"meshlab.dev/meshlab/controller/mesh"
+)
+
+// answer is what the catalog of a scripted agent says.
+type answer struct {
+	index    string
+	filtered bool // by ACLs
+	services map[string][]string
+}
+
+// agent answers each question for the list of services with what the test
+// sends next. Each service has one instance, and keeps it.
+type agent chan answer
+
+func (a agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var now answer
+	var body any
+	switch name := path.Base(r.URL.Path); {
+	case name == "services":
+		select {
+		case now = <-a:
+			body = now.services
+		case <-r.Context().Done():
+			return
+		}
+	case r.URL.Query().Get("index") != "":
+		<-r.Context().Done()
+		return
+	default:
+		now.index = "5"
+		body = []*api.ServiceEntry{entry("h1", "10.0.0.1", api.AgentService{Service: name, ID: name, Port: 80}, api.HealthPassing)}
+	}
+	w.Header().Set("X-Consul-Index", now.index)
+	w.Header().Set("X-Consul-LastContact", "0")
+	if now.filtered {
+		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
+	}
+	_ = json.NewEncoder(w).Encode(body) // a client that is gone needs no answer
+}
+
+// watch gives what Watch emits about an agent that the test plays.
+func watch(t *testing.T) (agent, <-chan mesh.Snapshot) {
+	t.Helper()
+	a := make(agent)
+	srv := httptest.NewServer(a)
+	client, err := api.NewClient(&api.Config{Address: srv.Listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done, snaps := make(chan error, 1), make(chan mesh.Snapshot, 10)
+	go func() {
+		done <- Watch(ctx, Config{Client: client}, func(s mesh.Snapshot) { snaps <- s })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch ended with %v", err)
+		}
+		srv.Close()
+	})
+	return a, snaps
+}
+
+func await(t *testing.T, snaps <-chan mesh.Snapshot) mesh.Snapshot {
+	t.Helper()
+	select {
+	case s := <-snaps:
+		return s
+	case <-time.After(10 * time.Second):
+		t.Fatal("no snapshot within 10 s")
+		return mesh.Snapshot{}
+	}
+}
+
+// An agent whose servers have not filled the catalog answers with an empty
+// list and no error. That must neither count as the first state nor wipe one.
+func TestEmptyCatalogSaysNothing(t *testing.T) {
+	empty := answer{index: "1", services: map[string][]string{}}
+	filled := answer{index: "7", services: map[string][]string{"consul": {}, "web": {}}}
+	more := answer{index: "9", services: map[string][]string{"consul": {}, "web": {}, "site": {}}}
+	a, snaps := watch(t)
+	a <- empty
+	a <- filled
+	if first := await(t, snaps); len(first.Services) != 1 || len(first.Services[0].Instances) != 1 {
+		t.Errorf("the first snapshot is %+v, want web with one instance", first)
+	}
+	a <- empty
+	a <- more
+	// The second empty list changes nothing, so the next has a service more.
+	if second := await(t, snaps); len(second.Services) != 2 {
+		t.Errorf("the second snapshot is %+v, want site and web", second)
+	}
+}
+
+// A token may hide Consul's own service; the list then counts as it is.
+func TestFilteredCatalogCounts(t *testing.T) {
+	a, snaps := watch(t)
+	a <- answer{index: "7", filtered: true, services: map[string][]string{}}
+	if s := await(t, snaps); len(s.Services) != 0 {
+		t.Errorf("snapshot %+v, want an empty one", s)
+	}
+}
