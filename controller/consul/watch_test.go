@@ -64,7 +64,7 @@ func watch(t *testing.T) (agent, <-chan mesh.Snapshot) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done, snaps := make(chan error, 1), make(chan mesh.Snapshot, 10)
 	go func() {
-		done <- Watch(ctx, Config{Client: client}, func(s mesh.Snapshot) { snaps <- s })
+		done <- Watch(ctx, Config{Client: client, Debounce: time.Nanosecond}, func(s mesh.Snapshot) { snaps <- s })
 	}()
 	t.Cleanup(func() {
 		cancel()
