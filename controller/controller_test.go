@@ -198,6 +198,24 @@ func TestLoopReconnects(t *testing.T) {
 	}
 }
 
+// A switch that accepts a connection and says nothing must not hold its
+// worker for ever.
+func TestConnectIsBounded(t *testing.T) {
+	b := newMemoryBridge(t)
+	bounded := make(chan bool, 1)
+	run(t, func(ctx context.Context, address string) (controller.Switch, error) {
+		_, ok := ctx.Deadline()
+		select {
+		case bounded <- ok:
+		default:
+		}
+		return b.connect(ctx, address)
+	}, nil)
+	if !<-bounded {
+		t.Error("Connect may take for ever")
+	}
+}
+
 func TestDrainEnds(t *testing.T) {
 	b := newMemoryBridge(t)
 	r := run(t, b.connect, func(c *controller.Config) { c.Drain = 50 * time.Millisecond })

@@ -72,6 +72,10 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
+// connectLimit is how long a switch may take to greet; one that accepts the
+// connection and then says nothing is dialled again.
+const connectLimit = 10 * time.Second
+
 // session is one connection, from dial to its end. synced tells whether the
 // switch took on at least one program.
 func (w *worker) session(ctx context.Context) (synced bool, err error) {
@@ -80,7 +84,9 @@ func (w *worker) session(ctx context.Context) (synced bool, err error) {
 		w.sw, w.state.applied, w.state.err = nil, time.Time{}, err
 		w.mu.Unlock()
 	}()
-	sw, err := w.cfg.Connect(ctx, w.dp.Address)
+	dial, stop := context.WithTimeout(ctx, connectLimit)
+	sw, err := w.cfg.Connect(dial, w.dp.Address)
+	stop()
 	if err != nil {
 		return false, fmt.Errorf("connect to %s: %w", w.dp.Address, err)
 	}

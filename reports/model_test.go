@@ -97,7 +97,7 @@ func TestSummary(t *testing.T) {
 		return sec.summary()
 	}
 	whole := s(nil)
-	for _, want := range []string{"Over 2 cells, the mesh in the switches answered the median request 2.", " times as fast as Consul Connect", " times the time of plain switching", "None of the 7200 requests failed."} {
+	for _, want := range []string{"Over 2 cells, at their median, the mesh in the switches answered the median request 2.", " times as fast as Consul Connect", " times the time of plain switching", "None of the 7200 requests failed."} {
 		if !strings.Contains(whole, want) {
 			t.Errorf("%q lacks %q", whole, want)
 		}

@@ -30,7 +30,11 @@ func (s *section) summary() string {
 	text := "The run allows no comparison of the mesh in the switches with another one."
 	if len(parts) > 0 {
 		n := max(len(faster), len(floor))
-		text = fmt.Sprintf("Over %s, the mesh in the switches %s.", cellsText(n, total), strings.Join(parts, " and "))
+		over := cellsText(n, total)
+		if n > 1 {
+			over += ", at their median"
+		}
+		text = fmt.Sprintf("Over %s, the mesh in the switches %s.", over, strings.Join(parts, " and "))
 		if len(faster) > 0 && len(floor) > 0 && len(faster) != len(floor) {
 			text += fmt.Sprintf(" Consul Connect could be compared at %d of them, plain switching at %d.", len(faster), len(floor))
 		}

@@ -78,6 +78,11 @@ func (c *compiler) pinned(v view) {
 	c.add(TableBindPort, priorityMiss, tcp(), c.refuse(), "a second connection from the same port to the same service: reset")
 }
 
+// maxBuckets is how many instances of one service get new connections. A
+// group must fit into one message, whose length has 16 bits (OpenFlow 1.3.5,
+// section 7.1), and a bucket here takes some 100 of its 65,535 bytes.
+const maxBuckets = 512
+
 // balance writes table 40.
 func (c *compiler) balance(v view) {
 	for _, s := range v.services {
@@ -90,7 +95,12 @@ func (c *compiler) balance(v view) {
 			c.add(TableBalance, priorityMain, match, choose(i), "%s is %s (%s)", s.name, i.ID, i.Addr)
 		default:
 			g := flow.Group{ID: s.number, Type: flow.GroupSelect, Reason: "healthy instances of " + s.name}
-			for _, i := range s.healthy {
+			chosen := s.healthy
+			if len(chosen) > maxBuckets {
+				c.warn("service %s has %d healthy instances: only the first %d get new connections", s.name, len(chosen), maxBuckets)
+				chosen = chosen[:maxBuckets]
+			}
+			for _, i := range chosen {
 				g.Buckets = append(g.Buckets, flow.Bucket{Weight: i.weight, Actions: choose(i)})
 			}
 			c.groups = append(c.groups, g)
