@@ -10,6 +10,9 @@ import (
 const (
 	CookieMagic     uint64 = 0x4d4c << 48
 	CookieMagicMask uint64 = 0xffff << 48
+	// CookieLearned is that of all flows that a Learn action makes: they come
+	// and go with connections, and no program lists them.
+	CookieLearned uint64 = 0x4d4d << 48
 )
 
 // Seal is the flow with a Cookie made of CookieMagic and 48 bits of a hash

@@ -11,8 +11,18 @@ type Flow struct {
 	Priority uint16
 	Cookie   uint64
 	Match    Match
+	Meter    uint32   // id of the meter that the packet must pass first; 0: none
+	Notify   bool     // the switch tells the last counters when the flow goes
 	Actions  []Action // none: drop
 	Reason   string   // for people; never sent to the switch
+}
+
+// Meter drops the packets above a rate (OpenFlow 1.3.5, section 5.7).
+type Meter struct {
+	ID     uint32 // 1 and up
+	Rate   uint32 // packets per second
+	Burst  uint32 // packets that may come at once after a quiet time
+	Reason string // for people; never sent to the switch
 }
 
 // Group is an entry of the group table.
@@ -101,7 +111,25 @@ type (
 		Table  *uint8
 		Exec   []Action
 	}
+	// Learn installs a flow without actions, made of the packet at hand, with
+	// CookieLearned (ovs-actions(7), "learn"). It counts what follows.
+	Learn struct {
+		Table       uint8
+		Priority    uint16
+		IdleTimeout uint16 // seconds without a packet until the flow goes
+		FinIdle     uint16 // the same, after a FIN or RST; 0: no difference
+		Notify      bool   // tell the counters when it goes
+		Match       []LearnMatch
+	}
 )
+
+// LearnMatch is one test of a learned flow: that Dst equals what Src holds in
+// the packet at hand or, when Src is the zero Range, Value.
+type LearnMatch struct {
+	Dst   Range
+	Src   Range
+	Value uint64
+}
 
 func (Output) action()     {}
 func (OutputReg) action()  {}
@@ -113,3 +141,4 @@ func (Move) action()       {}
 func (Resubmit) action()   {}
 func (UseGroup) action()   {}
 func (CT) action()         {}
+func (Learn) action()      {}
