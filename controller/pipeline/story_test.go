@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"meshlab.dev/meshlab/controller/emulator"
 	"meshlab.dev/meshlab/controller/flow"
-	"meshlab.dev/meshlab/controller/flowtest"
 	"meshlab.dev/meshlab/controller/mesh"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
@@ -61,27 +61,27 @@ func snapshot(upstreams []mesh.Upstream, instances ...mesh.Instance) mesh.Snapsh
 // lab is the line in memory.
 type lab struct {
 	t        *testing.T
-	switches map[string]*flowtest.Switch
-	net      *flowtest.Network
+	switches map[string]*emulator.Switch
+	net      *emulator.Network
 	warnings []string
 }
 
 func newLab(t *testing.T, snap mesh.Snapshot) *lab {
 	t.Helper()
-	l := &lab{t: t, switches: map[string]*flowtest.Switch{}}
+	l := &lab{t: t, switches: map[string]*emulator.Switch{}}
 	for _, name := range []string{"s1", "s2", "s3"} {
-		s, err := flowtest.NewSwitch(nil, nil)
+		s, err := emulator.NewSwitch(nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		l.switches[name] = s
 	}
-	l.net = flowtest.NewNetwork(l.switches)
-	l.net.Wire(flowtest.Port{Switch: "s1", Port: 3}, flowtest.Port{Switch: "s3", Port: 1})
-	l.net.Wire(flowtest.Port{Switch: "s2", Port: 3}, flowtest.Port{Switch: "s3", Port: 2})
-	l.net.Attach("h1", flowtest.Port{Switch: "s1", Port: 1})
-	l.net.Attach("h2", flowtest.Port{Switch: "s1", Port: 2})
-	l.net.Attach("h3", flowtest.Port{Switch: "s2", Port: 1})
+	l.net = emulator.NewNetwork(l.switches)
+	l.net.Wire(emulator.Port{Switch: "s1", Port: 3}, emulator.Port{Switch: "s3", Port: 1})
+	l.net.Wire(emulator.Port{Switch: "s2", Port: 3}, emulator.Port{Switch: "s3", Port: 2})
+	l.net.Attach("h1", emulator.Port{Switch: "s1", Port: 1})
+	l.net.Attach("h2", emulator.Port{Switch: "s1", Port: 2})
+	l.net.Attach("h3", emulator.Port{Switch: "s2", Port: 1})
 	l.install(snap)
 	return l
 }
@@ -101,7 +101,7 @@ func (l *lab) install(snap mesh.Snapshot) {
 	}
 }
 
-func (l *lab) send(host string, p flowtest.Packet) flowtest.Sent {
+func (l *lab) send(host string, p emulator.Packet) emulator.Sent {
 	l.t.Helper()
 	sent, err := l.net.Send(host, p)
 	if err != nil {
@@ -112,7 +112,7 @@ func (l *lab) send(host string, p flowtest.Packet) flowtest.Sent {
 
 // arrives sends a packet that must come to exactly one host, as one from src
 // to dst, and returns it.
-func (l *lab) arrives(from string, p flowtest.Packet, at, src, dst string) flowtest.Packet {
+func (l *lab) arrives(from string, p emulator.Packet, at, src, dst string) emulator.Packet {
 	l.t.Helper()
 	sent := l.send(from, p)
 	if len(sent.Delivered) != 1 || len(sent.ToController) != 0 {
@@ -122,7 +122,7 @@ func (l *lab) arrives(from string, p flowtest.Packet, at, src, dst string) flowt
 	if d.Host != at || d.Packet.Src().String() != src || d.Packet.Dst().String() != dst {
 		l.t.Fatalf("%v from %s: came to %s as %v; want %s as %s > %s", p, from, d.Host, d.Packet, at, src, dst)
 	}
-	if want := hostMAC(at); d.Packet[flow.EthDst] != flowtest.MAC(want) {
+	if want := hostMAC(at); d.Packet[flow.EthDst] != emulator.MAC(want) {
 		l.t.Fatalf("%v came to %s with the MAC address of another", d.Packet, at)
 	}
 	if sent.Tracked > 1 {
@@ -132,7 +132,7 @@ func (l *lab) arrives(from string, p flowtest.Packet, at, src, dst string) flowt
 }
 
 // refused sends a packet that must go to the controller as it was sent.
-func (l *lab) refused(from string, p flowtest.Packet) {
+func (l *lab) refused(from string, p emulator.Packet) {
 	l.t.Helper()
 	sent := l.send(from, p)
 	if len(sent.Delivered) != 0 || len(sent.ToController) != 1 {
@@ -159,38 +159,38 @@ type conversation struct {
 // out and back send one packet each way and check both.
 func (c conversation) out(flags uint64) {
 	c.l.t.Helper()
-	got := c.l.arrives(c.client, flowtest.TCP(c.mac, vipMAC, c.clientAddr, c.virtual, flags), c.server, c.seenFrom, c.serverAddr)
-	if got[flow.EthSrc] != flowtest.MAC(c.clientSideMAC) {
+	got := c.l.arrives(c.client, emulator.TCP(c.mac, vipMAC, c.clientAddr, c.virtual, flags), c.server, c.seenFrom, c.serverAddr)
+	if got[flow.EthSrc] != emulator.MAC(c.clientSideMAC) {
 		c.l.t.Fatalf("%v came with the wrong source MAC address; want %s", got, c.clientSideMAC)
 	}
 }
 
 func (c conversation) back(flags uint64) {
 	c.l.t.Helper()
-	got := c.l.arrives(c.server, flowtest.TCP(hostMAC(c.server), c.answerMAC, c.serverAddr, c.seenFrom, flags), c.client, c.virtual, c.clientAddr)
-	if got[flow.EthSrc] != flowtest.MAC(vipMAC) {
+	got := c.l.arrives(c.server, emulator.TCP(hostMAC(c.server), c.answerMAC, c.serverAddr, c.seenFrom, flags), c.client, c.virtual, c.clientAddr)
+	if got[flow.EthSrc] != emulator.MAC(vipMAC) {
 		c.l.t.Fatalf("%v did not come from the MAC address of the mesh", got)
 	}
 }
 
 func (c conversation) handshake() {
 	c.l.t.Helper()
-	c.out(flowtest.SYN)
-	c.back(flowtest.SYN | flowtest.ACK)
-	c.out(flowtest.ACK)
+	c.out(emulator.SYN)
+	c.back(emulator.SYN | emulator.ACK)
+	c.out(emulator.ACK)
 }
 
 func (c conversation) exchange() {
 	c.l.t.Helper()
-	c.out(flowtest.ACK)
-	c.back(flowtest.ACK)
+	c.out(emulator.ACK)
+	c.back(emulator.ACK)
 }
 
 func (c conversation) end() {
 	c.l.t.Helper()
-	c.out(flowtest.FIN | flowtest.ACK)
-	c.back(flowtest.FIN | flowtest.ACK)
-	c.out(flowtest.ACK)
+	c.out(emulator.FIN | emulator.ACK)
+	c.back(emulator.FIN | emulator.ACK)
+	c.out(emulator.ACK)
 }
 
 // fromH1 is a connection of h1 to an instance on another host.
@@ -229,21 +229,21 @@ func TestDirectTrafficBesideTheMesh(t *testing.T) {
 	c := l.fromH1("5000", "9000", "h3", h3+":80")
 	c.handshake()
 	for _, port := range []string{"5000", "6000"} { // b is another instance of the same service: nothing is mixed up
-		l.arrives("h1", flowtest.TCP(mac1, mac2, h1+":"+port, h2+":80", flowtest.SYN), "h2", h1+":"+port, h2+":80")
-		l.arrives("h2", flowtest.TCP(mac2, mac1, h2+":80", h1+":"+port, flowtest.SYN|flowtest.ACK), "h1", h2+":80", h1+":"+port)
+		l.arrives("h1", emulator.TCP(mac1, mac2, h1+":"+port, h2+":80", emulator.SYN), "h2", h1+":"+port, h2+":80")
+		l.arrives("h2", emulator.TCP(mac2, mac1, h2+":80", h1+":"+port, emulator.SYN|emulator.ACK), "h1", h2+":80", h1+":"+port)
 	}
-	l.arrives("h1", flowtest.TCP(mac1, mac3, h1+":6000", h3+":80", flowtest.SYN), "h3", h1+":6000", h3+":80")
-	l.arrives("h3", flowtest.TCP(mac3, mac1, h3+":80", h1+":6000", flowtest.SYN|flowtest.ACK), "h1", h3+":80", h1+":6000")
+	l.arrives("h1", emulator.TCP(mac1, mac3, h1+":6000", h3+":80", emulator.SYN), "h3", h1+":6000", h3+":80")
+	l.arrives("h3", emulator.TCP(mac3, mac1, h3+":80", h1+":6000", emulator.SYN|emulator.ACK), "h1", h3+":80", h1+":6000")
 	c.exchange()
 
 	// A direct connection to a from the port of one through the mesh does not
 	// disturb that. Once it has ended, the port is free at once.
-	again := flowtest.TCP(mac1, mac3, h1+":5000", h3+":80", flowtest.SYN)
+	again := emulator.TCP(mac1, mac3, h1+":5000", h3+":80", emulator.SYN)
 	l.arrives("h1", again, "h3", h1+":5000", h3+":80")
 	c.exchange()
 	c.end()
 	l.arrives("h1", again, "h3", h1+":5000", h3+":80")
-	l.arrives("h3", flowtest.TCP(mac3, mac1, h3+":80", h1+":5000", flowtest.SYN|flowtest.ACK), "h1", h3+":80", h1+":5000")
+	l.arrives("h3", emulator.TCP(mac3, mac1, h3+":80", h1+":5000", emulator.SYN|emulator.ACK), "h1", h3+":80", h1+":5000")
 }
 
 func TestTwoBindPortsToOneService(t *testing.T) {
@@ -254,7 +254,7 @@ func TestTwoBindPortsToOneService(t *testing.T) {
 	first.exchange()
 	second.exchange()
 	// To a these two would be one connection, so the later is refused ...
-	l.refused("h1", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":9001", flowtest.SYN))
+	l.refused("h1", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":9001", emulator.SYN))
 	first.exchange()
 	// ... until the first has ended.
 	first.end()
@@ -270,14 +270,14 @@ func TestInstanceLifeInMidConnection(t *testing.T) {
 
 	l.install(snapshot(up, sick(a)))
 	running.exchange()
-	l.refused("h1", flowtest.TCP(mac1, vipMAC, h1+":5001", vip+":9000", flowtest.SYN))
+	l.refused("h1", emulator.TCP(mac1, vipMAC, h1+":5001", vip+":9000", emulator.SYN))
 
 	l.install(snapshot(up, sick(a), b))
 	running.exchange()
 	l.fromH1("5002", "9000", "h2", h2+":80").handshake()
 
 	l.install(snapshot(up, b)) // a is no longer listed, not even as draining
-	l.refused("h1", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":9000", flowtest.ACK))
+	l.refused("h1", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":9000", emulator.ACK))
 	l.fromH1("5002", "9000", "h2", h2+":80").exchange()
 	l.fromH1("5000", "9000", "h2", h2+":80").handshake()
 }
@@ -289,11 +289,11 @@ func TestNewConnectionsSpreadOverHealthyInstances(t *testing.T) {
 	l := newLab(t, snapshot(up, inst("a", h2+":80"), heavy, sick(inst("c", h1+":80"))))
 	counts := map[string]int{}
 	for port := range 2000 {
-		p := flowtest.TCP(mac1, vipMAC, h1+":1", vip+":9000", flowtest.SYN)
+		p := emulator.TCP(mac1, vipMAC, h1+":1", vip+":9000", emulator.SYN)
 		p[flow.TCPSrc] = uint64(10000 + port)
 		first := l.send("h1", p).Delivered[0].Host
 		counts[first]++
-		p[flow.TCPFlags] = flowtest.ACK
+		p[flow.TCPFlags] = emulator.ACK
 		if again := l.send("h1", p).Delivered[0].Host; again != first {
 			t.Fatalf("port %d: first packet to %s, next to %s", port, first, again)
 		}
@@ -305,36 +305,36 @@ func TestNewConnectionsSpreadOverHealthyInstances(t *testing.T) {
 
 func TestStrayPackets(t *testing.T) {
 	l := newLab(t, snapshot([]mesh.Upstream{calls(h1, "web", "api", 9000)}, inst("a", h3+":80")))
-	dropped := func(name string, p flowtest.Packet) {
+	dropped := func(name string, p emulator.Packet) {
 		t.Helper()
 		if sent := l.send("h1", p); len(sent.Delivered)+len(sent.ToController) != 0 {
 			t.Errorf("%s: %v was delivered as %v, to the controller as %v", name, p, sent.Delivered, sent.ToController)
 		}
 	}
-	dropped("reset to an unused port", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":1", flowtest.RST))
-	dropped("reset of an unknown connection", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":9000", flowtest.RST))
-	dropped("answer to the mesh", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":9000", flowtest.SYN|flowtest.ACK))
-	dropped("UDP to the mesh", flowtest.UDP(mac1, vipMAC, h1+":5000", vip+":9000"))
-	dropped("unknown MAC address", flowtest.TCP(mac1, "00:00:00:00:00:99", h1+":5000", "192.168.1.99:1", flowtest.SYN))
-	l.refused("h1", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":1", flowtest.SYN))
-	l.refused("h2", flowtest.TCP(mac2, vipMAC, h2+":5000", vip+":9000", flowtest.SYN)) // another host's upstream
-	l.refused("h2", flowtest.TCP(mac2, vipMAC, h1+":5000", vip+":9000", flowtest.SYN)) // a forged address
+	dropped("reset to an unused port", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":1", emulator.RST))
+	dropped("reset of an unknown connection", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":9000", emulator.RST))
+	dropped("answer to the mesh", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":9000", emulator.SYN|emulator.ACK))
+	dropped("UDP to the mesh", emulator.UDP(mac1, vipMAC, h1+":5000", vip+":9000"))
+	dropped("unknown MAC address", emulator.TCP(mac1, "00:00:00:00:00:99", h1+":5000", "192.168.1.99:1", emulator.SYN))
+	l.refused("h1", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":1", emulator.SYN))
+	l.refused("h2", emulator.TCP(mac2, vipMAC, h2+":5000", vip+":9000", emulator.SYN)) // another host's upstream
+	l.refused("h2", emulator.TCP(mac2, vipMAC, h1+":5000", vip+":9000", emulator.SYN)) // a forged address
 	l.switches["s1"].Forget()
-	l.arrives("h1", flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":9000", flowtest.ACK), "h3", h1+":5000", h3+":80")
+	l.arrives("h1", emulator.TCP(mac1, vipMAC, h1+":5000", vip+":9000", emulator.ACK), "h3", h1+":5000", h3+":80")
 }
 
 func TestARP(t *testing.T) {
 	l := newLab(t, mesh.Snapshot{})
 	for _, target := range []string{vip, hairpin} {
-		sent := l.send("h1", flowtest.ARPRequest(mac1, h1, target))
+		sent := l.send("h1", emulator.ARPRequest(mac1, h1, target))
 		if len(sent.Delivered) != 1 || sent.Delivered[0].Host != "h1" {
 			t.Fatalf("question for %s: delivered %v; want an answer to h1 only", target, sent.Delivered)
 		}
 		got := sent.Delivered[0].Packet
 		want := map[flow.Field]uint64{
-			flow.EthSrc: flowtest.MAC(vipMAC), flow.EthDst: flowtest.MAC(mac1), flow.EthType: flow.EthTypeARP, flow.ARPOp: 2,
-			flow.ARPSHA: flowtest.MAC(vipMAC), flow.ARPSPA: flowtest.IP(netip.MustParseAddr(target)),
-			flow.ARPTHA: flowtest.MAC(mac1), flow.ARPTPA: flowtest.IP(netip.MustParseAddr(h1)),
+			flow.EthSrc: emulator.MAC(vipMAC), flow.EthDst: emulator.MAC(mac1), flow.EthType: flow.EthTypeARP, flow.ARPOp: 2,
+			flow.ARPSHA: emulator.MAC(vipMAC), flow.ARPSPA: emulator.IP(netip.MustParseAddr(target)),
+			flow.ARPTHA: emulator.MAC(mac1), flow.ARPTPA: emulator.IP(netip.MustParseAddr(h1)),
 		}
 		for f, v := range want {
 			if got[f] != v {
@@ -343,7 +343,7 @@ func TestARP(t *testing.T) {
 		}
 	}
 	var reached []string
-	for _, d := range l.send("h1", flowtest.ARPRequest(mac1, h1, h3)).Delivered {
+	for _, d := range l.send("h1", emulator.ARPRequest(mac1, h1, h3)).Delivered {
 		reached = append(reached, d.Host)
 	}
 	slices.Sort(reached)
@@ -370,8 +370,8 @@ func TestPlainSwitching(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l.arrives("h1", flowtest.TCP(mac1, mac3, h1+":5000", h3+":80", flowtest.SYN), "h3", h1+":5000", h3+":80")
-	if sent := l.send("h1", flowtest.ARPRequest(mac1, h1, vip)); len(sent.Delivered) != 2 {
+	l.arrives("h1", emulator.TCP(mac1, mac3, h1+":5000", h3+":80", emulator.SYN), "h3", h1+":5000", h3+":80")
+	if sent := l.send("h1", emulator.ARPRequest(mac1, h1, vip)); len(sent.Delivered) != 2 {
 		t.Errorf("question for the virtual address of no mesh: delivered %v, want it flooded to two hosts", sent.Delivered)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"meshlab.dev/meshlab/controller/emulator"
 	"meshlab.dev/meshlab/controller/flow"
-	"meshlab.dev/meshlab/controller/flowtest"
 	"meshlab.dev/meshlab/controller/internal/ovstest"
 )
 
@@ -20,18 +20,18 @@ import (
 type twins struct {
 	t      *testing.T
 	ovs    *ovstest.OVS
-	memory map[string]*flowtest.Switch
+	memory map[string]*emulator.Switch
 	ofport map[string]uint32 // port number of the datapath -> OpenFlow port
 	path   []string          // tables that the last packet met, as "s1/30"
 }
 
 // The wires and hosts of the reference lab; see hashicups.
 var (
-	trunks = map[flowtest.Port]flowtest.Port{
+	trunks = map[emulator.Port]emulator.Port{
 		{Switch: "s1", Port: 3}: {Switch: "s3", Port: 1}, {Switch: "s3", Port: 1}: {Switch: "s1", Port: 3},
 		{Switch: "s2", Port: 3}: {Switch: "s3", Port: 2}, {Switch: "s3", Port: 2}: {Switch: "s2", Port: 3},
 	}
-	access = map[string]flowtest.Port{
+	access = map[string]emulator.Port{
 		"h1": {Switch: "s1", Port: 1}, "h2": {Switch: "s1", Port: 2}, "h3": {Switch: "s2", Port: 1},
 		"db1": {Switch: "s2", Port: 2}, "server": {Switch: "s3", Port: 3},
 	}
@@ -39,11 +39,11 @@ var (
 
 func newTwins(t *testing.T) *twins {
 	t.Helper()
-	w := &twins{t: t, ovs: ovstest.Start(t), memory: map[string]*flowtest.Switch{}, ofport: map[string]uint32{}}
+	w := &twins{t: t, ovs: ovstest.Start(t), memory: map[string]*emulator.Switch{}, ofport: map[string]uint32{}}
 	f, dps, snap := hashicups()
 	for _, dp := range dps {
 		p := mustCompile(t, f, dp, snap)
-		s, err := flowtest.NewSwitch(p.Flows, p.Groups)
+		s, err := emulator.NewSwitch(p.Flows, p.Groups)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,11 +82,11 @@ func (w *twins) number(text string) uint64 {
 // send follows a packet from a host through both networks. At each switch
 // both must agree on ports and headers. It gives "h2: src > dst" for each
 // delivery, and "controller".
-func (w *twins) send(from string, p flowtest.Packet) []string {
+func (w *twins) send(from string, p emulator.Packet) []string {
 	w.t.Helper()
 	type arrival struct {
-		at flowtest.Port
-		p  flowtest.Packet
+		at emulator.Port
+		p  emulator.Packet
 	}
 	w.path = nil
 	var ends []string
@@ -104,7 +104,7 @@ func (w *twins) send(from string, p flowtest.Packet) []string {
 			ends = append(ends, "controller")
 		}
 		for _, o := range got.Outputs {
-			out := flowtest.Port{Switch: a.at.Switch, Port: o.Port}
+			out := emulator.Port{Switch: a.at.Switch, Port: o.Port}
 			if next, ok := trunks[out]; ok {
 				queue = append(queue, arrival{next, o.Packet})
 				continue
@@ -120,7 +120,7 @@ func (w *twins) send(from string, p flowtest.Packet) []string {
 	return ends
 }
 
-func addresses(p flowtest.Packet) string {
+func addresses(p emulator.Packet) string {
 	if p[flow.EthType] == flow.EthTypeARP {
 		return p.String()
 	}
@@ -135,7 +135,7 @@ var compared = []flow.Field{
 
 // compare asks ofproto/trace for the same packet with the same stored
 // connection (ovs-vswitchd(8), "ofproto/trace").
-func (w *twins) compare(at flowtest.Port, p flowtest.Packet, got flowtest.Result) {
+func (w *twins) compare(at emulator.Port, p emulator.Packet, got emulator.Result) {
 	w.t.Helper()
 	args := []string{"ofproto/trace", at.Switch, w.question(at, p, got)}
 	for _, s := range got.Path {
@@ -155,7 +155,7 @@ func (w *twins) compare(at flowtest.Port, p flowtest.Packet, got flowtest.Result
 		w.t.Fatalf("%s, %v: in memory out of %v, controller %t; Open vSwitch: out of %v, controller %t\n%s",
 			at.Switch, p, ports, got.Controller(), real.ports, real.controller, text)
 	}
-	var last flowtest.Packet
+	var last emulator.Packet
 	switch {
 	case len(got.Outputs) > 0:
 		last = got.Outputs[len(got.Outputs)-1].Packet
@@ -181,7 +181,7 @@ func (w *twins) compare(at flowtest.Port, p flowtest.Packet, got flowtest.Result
 
 // question is the packet as ofproto/trace reads it. Mark and label of the
 // stored connection go with it, as tracing does not look connections up.
-func (w *twins) question(at flowtest.Port, p flowtest.Packet, got flowtest.Result) string {
+func (w *twins) question(at emulator.Port, p emulator.Packet, got emulator.Result) string {
 	m := flow.Match{flow.InputPort.Is(uint64(at.Port))}
 	for f, v := range p {
 		if f != flow.TCPFlags {
@@ -274,22 +274,22 @@ func TestRealSwitchAgrees(t *testing.T) {
 	// A trace of Open vSwitch ends at a group with several buckets, as it has
 	// no hash of the packet: the first packet of this one goes through memory
 	// alone.
-	if _, err := w.memory["s1"].Trace(1, flowtest.TCP(mac1, vipMAC, h1+":5000", vip+":9341", flowtest.SYN)); err != nil {
+	if _, err := w.memory["s1"].Trace(1, emulator.TCP(mac1, vipMAC, h1+":5000", vip+":9341", emulator.SYN)); err != nil {
 		t.Fatal(err)
 	}
 	const (
-		syn, ack   = flowtest.SYN, flowtest.ACK
+		syn, ack   = emulator.SYN, emulator.ACK
 		db, macDB  = "192.168.1.21", "00:00:00:00:00:04"
 		callVIP    = vip + ":9340"
 		paymentsAt = h3 + ":13427"
 		publicAt   = h1 + ":20863"
 		arp        = "arp op 1 " + h2 + " > " + h3
 	)
-	tcp := flowtest.TCP
+	tcp := emulator.TCP
 	steps := []struct {
 		name string
 		from string
-		p    flowtest.Packet
+		p    emulator.Packet
 		want string // deliveries, sorted, joined by ", "
 		via  string // a table that must be met
 	}{
@@ -315,10 +315,10 @@ func TestRealSwitchAgrees(t *testing.T) {
 
 		{"unknown bind port", "h1", tcp(mac1, vipMAC, h1+":5006", vip+":1", syn), "controller", "s1/20"},
 		{"bind port of another host", "h2", tcp(mac2, vipMAC, h2+":5006", callVIP, syn), "controller", "s1/20"},
-		{"reset of an unknown connection", "h1", tcp(mac1, vipMAC, h1+":5007", callVIP, flowtest.RST), "", "s1/30"},
+		{"reset of an unknown connection", "h1", tcp(mac1, vipMAC, h1+":5007", callVIP, emulator.RST), "", "s1/30"},
 		{"answer to nothing", "h1", tcp(mac1, vipMAC, h1+":5008", callVIP, syn|ack), "", "s1/30"},
-		{"ARP for the virtual address", "h1", flowtest.ARPRequest(mac1, h1, vip), "h1: arp op 2 " + vip + " > " + h1, "s1/5"},
-		{"ARP for a host", "h2", flowtest.ARPRequest(mac2, h2, h3), "db1: " + arp + ", h1: " + arp + ", h3: " + arp + ", server: " + arp, "s2/90"},
+		{"ARP for the virtual address", "h1", emulator.ARPRequest(mac1, h1, vip), "h1: arp op 2 " + vip + " > " + h1, "s1/5"},
+		{"ARP for a host", "h2", emulator.ARPRequest(mac2, h2, h3), "db1: " + arp + ", h1: " + arp + ", h3: " + arp + ", server: " + arp, "s2/90"},
 		{"unknown MAC address", "h1", tcp(mac1, "00:00:00:00:00:99", h1+":5009", "192.168.1.99:1", syn), "", "s1/90"},
 	}
 	for _, s := range steps {

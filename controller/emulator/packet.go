@@ -1,8 +1,9 @@
-// Package flowtest is a switch in memory for tests: it takes the flows and
-// groups of package flow, traces packets through them, keeps connections
-// like the tracker of Open vSwitch, and says where a packet goes. It follows
-// ovs-actions(7) for what package flow can say and knows nothing of the mesh.
-package flowtest
+// Package emulator is a switch in memory: it takes the flows and groups of
+// package flow, traces packets through them, keeps connections like the
+// tracker of Open vSwitch, and says where a packet goes and why. It follows
+// ovs-actions(7) for what package flow can say and knows nothing of the mesh,
+// of time, or of payloads.
+package emulator
 
 import (
 	"encoding/binary"
@@ -65,7 +66,7 @@ func ARPRequest(mac, ip, target string) Packet {
 func MAC(s string) uint64 {
 	hw, err := net.ParseMAC(s)
 	if err != nil || len(hw) != 6 {
-		panic(fmt.Sprintf("flowtest: %q is not a MAC address", s))
+		panic(fmt.Sprintf("emulator: %q is not a MAC address", s))
 	}
 	return binary.BigEndian.Uint64(append([]byte{0, 0}, hw...))
 }
