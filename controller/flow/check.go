@@ -23,27 +23,27 @@ func Check(f Flow) error {
 	if f.Table > LastTable {
 		errs = append(errs, fmt.Errorf("table %d is reserved: use 0 to %d", f.Table, LastTable))
 	}
-	match := f.Match
-	if match == nil {
-		match = Match{} // nil means to the helpers that there is no match to judge by
+	if f.Meter > MaxMeterID {
+		errs = append(errs, fmt.Errorf("meter %#x is above the last meter id %#x", f.Meter, MaxMeterID))
 	}
-	errs = append(errs, checkMatch(match)...)
-	errs = append(errs, checkActions(f.Actions, scope{match: match})...)
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("check flow %q: %w", f.String(), err)
+	layers := f.Match.layers()
+	errs = append(errs, checkMatch(f.Match, layers)...)
+	errs = append(errs, checkActions(f.Actions, scope{known: true, layers: layers})...)
+	if len(errs) == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("check flow %q: %w", f.String(), errors.Join(errs...))
 }
 
-func checkMatch(m Match) []error {
+func checkMatch(m Match, l layers) []error {
 	var errs []error
-	seen := map[Field]bool{}
+	var seen [numFields]bool
 	for _, fm := range m {
 		if !fm.Field.valid() {
 			errs = append(errs, fmt.Errorf("test of unknown field %d", fm.Field))
 			continue
 		}
-		name := fm.Field.String()
+		name := fm.Field
 		if seen[fm.Field] {
 			errs = append(errs, fmt.Errorf("%s is tested twice: join the masks", name))
 		}
@@ -63,42 +63,52 @@ func checkMatch(m Match) []error {
 		if fm.Value&^fm.Mask != 0 {
 			errs = append(errs, fmt.Errorf("%s has value %#x outside its mask %#x", name, fm.Value, fm.Mask))
 		}
-		if err := prerequisite(fm.Field, m); err != nil {
+		if err := prerequisite(fm.Field, l); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errs
 }
 
-// prerequisite tells what m lacks before f exists in a packet
+// layers is what is known of a packet's protocols; 0 is no protocol.
+type layers struct{ ethType, ipProto uint64 }
+
+func (m Match) layers() layers {
+	ethType, _ := m.exact(EthType)
+	ipProto, _ := m.exact(IPProto)
+	return layers{ethType, ipProto}
+}
+
+// prerequisite tells what is not known before f exists in a packet
 // (OpenFlow 1.3.5, section 7.2.3.6; ovs-fields(7)).
-func prerequisite(f Field, m Match) error {
-	ethType, proto := uint64(0), uint64(0)
+func prerequisite(f Field, l layers) error {
+	var need layers
 	switch f {
 	case IPProto, IPv4Src, IPv4Dst:
-		ethType = EthTypeIPv4
+		need.ethType = EthTypeIPv4
 	case TCPSrc, TCPDst, TCPFlags:
-		ethType, proto = EthTypeIPv4, IPProtoTCP
+		need = layers{EthTypeIPv4, IPProtoTCP}
 	case UDPSrc, UDPDst:
-		ethType, proto = EthTypeIPv4, IPProtoUDP
+		need = layers{EthTypeIPv4, IPProtoUDP}
 	case ARPOp, ARPSPA, ARPTPA, ARPSHA, ARPTHA:
-		ethType = EthTypeARP
+		need.ethType = EthTypeARP
 	default:
 		return nil
 	}
-	if v, ok := m.exact(EthType); !ok || v != ethType {
-		return fmt.Errorf("%s needs a test of %s for %#x", f, EthType, ethType)
+	if l.ethType != need.ethType {
+		return fmt.Errorf("%s needs a test of %s for %#x", f, EthType, need.ethType)
 	}
-	if v, ok := m.exact(IPProto); proto != 0 && (!ok || v != proto) {
-		return fmt.Errorf("%s needs a test of %s for %d", f, IPProto, proto)
+	if need.ipProto != 0 && l.ipProto != need.ipProto {
+		return fmt.Errorf("%s needs a test of %s for %d", f, IPProto, need.ipProto)
 	}
 	return nil
 }
 
 // scope is where an action stands.
 type scope struct {
-	match Match // of its flow; nil when unknown, as in a group
-	exec  bool  // within ct(exec(...))
+	known  bool   // whether its flow is known: not in a group
+	layers layers // that the flow tests
+	exec   bool   // within ct(exec(...))
 }
 
 func checkActions(actions []Action, s scope) []error {
@@ -161,6 +171,8 @@ func checkAction(a Action, s scope) []error {
 		}
 	case CT:
 		return checkCT(a, s)
+	case Learn:
+		return checkLearn(a, s)
 	default:
 		return []error{fmt.Errorf("unknown action %T", a)}
 	}
@@ -169,7 +181,7 @@ func checkAction(a Action, s scope) []error {
 
 func checkCT(a CT, s scope) []error {
 	var errs []error
-	if v, ok := s.match.exact(EthType); s.match != nil && (!ok || v != EthTypeIPv4) {
+	if s.known && s.layers.ethType != EthTypeIPv4 {
 		errs = append(errs, fmt.Errorf("ct needs a test of %s for %#x", EthType, EthTypeIPv4))
 	}
 	if a.Table != nil && *a.Table > LastTable {
@@ -178,7 +190,8 @@ func checkCT(a CT, s scope) []error {
 	if len(a.Exec) > 0 && !a.Commit {
 		errs = append(errs, errors.New("ct with exec but without commit stores nothing"))
 	}
-	inner := scope{match: s.match, exec: true}
+	inner := s
+	inner.exec = true
 	for _, e := range a.Exec {
 		switch e.(type) {
 		case Load, Move, SetField:
@@ -197,10 +210,10 @@ func checkRange(r Range, s scope) []error {
 	if r.Bits == 0 || int(r.Start)+int(r.Bits) > int(r.Field.Bits()) {
 		return []error{fmt.Errorf("range of %d bits from bit %d is not inside %s, which has %d", r.Bits, r.Start, r.Field, r.Field.Bits())}
 	}
-	if s.match == nil {
+	if !s.known {
 		return nil
 	}
-	if err := prerequisite(r.Field, s.match); err != nil {
+	if err := prerequisite(r.Field, s.layers); err != nil {
 		return []error{err}
 	}
 	return nil

@@ -10,6 +10,10 @@ func TestCheck(t *testing.T) {
 	tcp, udp := IPProto.Is(IPProtoTCP), IPProto.Is(IPProtoUDP)
 	reserved := uint8(254)
 	do := func(actions ...Action) Flow { return Flow{Match: Match{ip, tcp}, Actions: actions} }
+	learn := func(tests ...LearnMatch) Flow {
+		return do(Learn{Table: 48, IdleTimeout: 30, FinIdle: 1, Match: append([]LearnMatch{
+			{Dst: EthType.All(), Value: EthTypeIPv4}, {Dst: IPProto.All(), Value: IPProtoTCP}}, tests...)})
+	}
 	match := func(tests ...FieldMatch) Flow { return Flow{Match: tests} }
 	for _, tt := range []struct {
 		name string
@@ -60,6 +64,25 @@ func TestCheck(t *testing.T) {
 		{"exec of something else", do(CT{Commit: true, Exec: []Action{Output{1}}}), "only ct_mark and ct_label"},
 		{"exec nested in an action list", do(CT{Commit: true, Exec: []Action{Load{Reg0.All(), 1}}}), "only ct_mark and ct_label"},
 		{"no action", do(nil), "unknown action"},
+		{"meter", Flow{Meter: MaxMeterID}, ""},
+		{"meter beyond", Flow{Meter: MaxMeterID + 1}, "above the last meter id"},
+		{"learn", learn(LearnMatch{Dst: TCPSrc.All(), Src: TCPDst.All()}, LearnMatch{Dst: Reg6.Sub(0, 15), Value: 0xffff}, LearnMatch{Dst: Reg6.Sub(16, 31), Src: Reg1.Sub(0, 15)}), ""},
+		{"learn into a reserved table", do(Learn{Table: 254, IdleTimeout: 1}), "learn into table 254"},
+		{"learn for ever", do(Learn{}), "without an idle timeout"},
+		{"learn of a port without TCP", do(Learn{IdleTimeout: 1, Match: []LearnMatch{{Dst: EthType.All(), Value: EthTypeIPv4}, {Dst: TCPSrc.All(), Src: TCPSrc.All()}}}), "tcp_src needs a test of nw_proto"},
+		{"learn of a port before TCP", do(Learn{IdleTimeout: 1, Match: []LearnMatch{{Dst: EthType.All(), Value: EthTypeIPv4}, {Dst: TCPSrc.All(), Value: 1}, {Dst: IPProto.All(), Value: IPProtoTCP}}}), "tcp_src needs a test of nw_proto"},
+		{"learn of a protocol by the packet", do(Learn{IdleTimeout: 1, Match: []LearnMatch{{Dst: EthType.All(), Src: EthType.All()}, {Dst: IPv4Src.All(), Src: IPv4Src.All()}}}), "nw_src needs a test of dl_type"},
+		{"learn from a missing header", learn(LearnMatch{Dst: TCPSrc.All(), Src: UDPSrc.All()}), "udp_src needs"},
+		{"learn of unequal width", learn(LearnMatch{Dst: Reg5.All(), Src: TCPSrc.All()}), "equally wide"},
+		{"learn of a wide value", learn(LearnMatch{Dst: Reg5.Sub(0, 15), Value: 1 << 16}), "which has 16 bits"},
+		{"learn of 128 bits", learn(LearnMatch{Dst: CTLabel.All(), Value: 1}), "at most 64 bits"},
+		{"learn outside a field", learn(LearnMatch{Dst: Reg5.Sub(16, 32), Value: 1}), "is not inside reg5"},
+		{"learn from outside a field", learn(LearnMatch{Dst: Reg5.Sub(0, 15), Src: Reg6.Sub(17, 32)}), "is not inside reg6"},
+		{"learn of a part of in_port", learn(LearnMatch{Dst: InputPort.Sub(0, 15), Value: 1}), "in_port takes no mask"},
+		{"learn of ct_state", learn(LearnMatch{Dst: CTState.All(), Value: 1}), "ct_state cannot be learned"},
+		{"learn twice", learn(LearnMatch{Dst: Reg5.Sub(0, 15), Value: 1}, LearnMatch{Dst: Reg5.Sub(15, 20), Value: 1}), "tested already"},
+		{"learn of FIN without TCP", do(Learn{IdleTimeout: 1, FinIdle: 1}), "after FIN needs a test of nw_proto for 6"},
+		{"learn of nothing", do(Learn{IdleTimeout: 1, Match: []LearnMatch{{}}}), "unknown field 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := Check(tt.flow)
@@ -99,6 +122,27 @@ func TestCheckGroup(t *testing.T) {
 			err := CheckGroup(tt.group)
 			if (tt.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("CheckGroup = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCheckMeter(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		meter Meter
+		want  string
+	}{
+		{"right", Meter{ID: 1, Rate: 1, Burst: 1}, ""},
+		{"no id", Meter{Rate: 1, Burst: 1}, "id is not within"},
+		{"id beyond", Meter{ID: MaxMeterID + 1, Rate: 1, Burst: 1}, "id is not within"},
+		{"no rate", Meter{ID: 1, Burst: 1}, "rate of 0"},
+		{"no burst", Meter{ID: 1, Rate: 1}, "burst of 0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := CheckMeter(tt.meter)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("CheckMeter(%s) = %v, want %q", tt.meter, err, tt.want)
 			}
 		})
 	}

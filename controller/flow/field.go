@@ -91,7 +91,12 @@ var fields = [numFields]fieldInfo{
 }
 
 // Bits is the field's width.
-func (f Field) Bits() uint16 { return f.info().bits }
+func (f Field) Bits() uint16 {
+	if !f.valid() {
+		return 0
+	}
+	return fields[f].bits
+}
 
 // String is the field's name in a match, as ovs-ofctl prints it.
 func (f Field) String() string { return f.info().name }
@@ -102,10 +107,11 @@ func (f Field) NXM() string { return f.info().nxm }
 // FullMask has a one for every bit of the field; for fields over 64 bits,
 // for the low 64.
 func (f Field) FullMask() uint64 {
-	if f.Bits() >= 64 {
+	bits := f.Bits()
+	if bits >= 64 {
 		return math.MaxUint64
 	}
-	return 1<<f.Bits() - 1
+	return 1<<bits - 1
 }
 
 // All is the range of all bits of the field.

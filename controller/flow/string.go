@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,6 +14,7 @@ import (
 const (
 	EthTypeIPv4 = 0x0800
 	EthTypeARP  = 0x0806
+	EthTypeIPv6 = 0x86dd
 	IPProtoICMP = 1
 	IPProtoTCP  = 6
 	IPProtoUDP  = 17
@@ -66,13 +66,29 @@ func printOrder(f Field) int {
 	}
 }
 
+// matchRoom is how many tests most matches have at most: a buffer of so many
+// on the stack saves an allocation.
+const matchRoom = 16
+
 // Canonical is the match in the order of printing, in which prerequisites
 // come before what needs them, as the wire demands too. The receiver stays
 // as it is.
-func (m Match) Canonical() Match {
-	out := slices.Clone(m)
-	slices.SortStableFunc(out, func(a, b FieldMatch) int { return printOrder(a.Field) - printOrder(b.Field) })
-	return out
+func (m Match) Canonical() Match { return m.AppendCanonical(nil) }
+
+// AppendCanonical appends Canonical to dst, for callers with a buffer.
+func (m Match) AppendCanonical(dst Match) Match {
+	start := len(dst)
+	dst = append(dst, m...)
+	// Insertion keeps equals in order, and matches are short.
+	for i := start + 1; i < len(dst); i++ {
+		fm, rank := dst[i], printOrder(dst[i].Field)
+		j := i
+		for ; j > start && printOrder(dst[j-1].Field) > rank; j-- {
+			dst[j] = dst[j-1]
+		}
+		dst[j] = fm
+	}
+	return dst
 }
 
 // exact tells the value that the match demands of a whole field.
@@ -257,13 +273,24 @@ func portString(p uint32) string {
 // cookie and reason: what two flows that print alike do to a packet is the same.
 func (f Flow) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table=%d, priority=%d", f.Table, f.Priority)
+	fmt.Fprintf(&b, "table=%d, ", f.Table)
+	if f.Notify {
+		b.WriteString("send_flow_rem ")
+	}
+	fmt.Fprintf(&b, "priority=%d", f.Priority)
 	if m := f.Match.String(); m != "" {
 		b.WriteByte(',')
 		b.WriteString(m)
 	}
 	b.WriteString(" actions=")
-	b.WriteString(actionsString(f.Actions))
+	switch {
+	case f.Meter == 0:
+		b.WriteString(actionsString(f.Actions))
+	case len(f.Actions) == 0:
+		fmt.Fprintf(&b, "meter:%d", f.Meter)
+	default:
+		fmt.Fprintf(&b, "meter:%d,%s", f.Meter, joinActions(f.Actions))
+	}
 	return b.String()
 }
 

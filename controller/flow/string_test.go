@@ -34,6 +34,19 @@ func TestFlowString(t *testing.T) {
 			Flow{Match: Match{ip, IPv4Src.Masked(0x0a000003, 0xff0000ff)}, Actions: []Action{UseGroup{7}, Output{3}, Output{PortLocal}}},
 			"table=0, priority=0,ip,nw_src=10.0.0.3/255.0.0.255 actions=group:7,output:3,LOCAL",
 		},
+		{
+			Flow{Table: 1, Priority: 5, Notify: true, Match: Match{ip, tcp}, Meter: 5, Actions: []Action{Output{1}}},
+			"table=1, send_flow_rem priority=5,tcp actions=meter:5,output:1",
+		},
+		{Flow{Table: 1, Meter: 6}, "table=1, priority=0 actions=meter:6"},
+		{
+			Flow{Match: Match{ip, tcp}, Actions: []Action{Learn{Table: 48, Priority: 100, IdleTimeout: 30, FinIdle: 1, Notify: true, Match: []LearnMatch{
+				{Dst: EthType.All(), Value: EthTypeIPv4}, {Dst: IPProto.All(), Value: IPProtoTCP},
+				{Dst: IPv4Src.All(), Src: IPv4Src.All()}, {Dst: IPv4Dst.All(), Value: 0x01020304},
+				{Dst: Reg5.Sub(0, 15), Src: Reg6.Sub(16, 31)}, {Dst: Reg5.Sub(16, 31), Value: 7}, {Dst: CTZone.All(), Value: 4}}}}},
+			"table=0, priority=0,tcp actions=learn(table=48,idle_timeout=30,fin_idle_timeout=1,priority=100,send_flow_rem,cookie=0x4d4d000000000000," +
+				"eth_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],ip_dst=1.2.3.4,NXM_NX_REG5[0..15]=NXM_NX_REG6[16..31],NXM_NX_REG5[16..31]=0x7,ct_zone=0x4)",
+		},
 	} {
 		if got := tt.flow.String(); got != tt.want {
 			t.Errorf("String\n got %s\nwant %s", got, tt.want)
@@ -77,6 +90,8 @@ func TestSeal(t *testing.T) {
 		"priority": func(f *Flow) { f.Priority++ },
 		"match":    func(f *Flow) { f.Match = Match{EthType.Is(EthTypeIPv4), IPv4Dst.Is(2), Reg0.Is(4)} },
 		"actions":  func(f *Flow) { f.Actions = []Action{Output{6}} },
+		"meter":    func(f *Flow) { f.Meter = 1 },
+		"notify":   func(f *Flow) { f.Notify = true },
 	} {
 		other := base
 		edit(&other)
@@ -87,5 +102,18 @@ func TestSeal(t *testing.T) {
 	a, b := Group{ID: 1, Buckets: []Bucket{{Weight: 1}}}, Group{ID: 1, Buckets: []Bucket{{Weight: 1}, {Weight: 1}}}
 	if a.Hash() == b.Hash() {
 		t.Error("groups with different buckets have the same hash")
+	}
+}
+
+func TestMeterString(t *testing.T) {
+	const want = "meter=5 pktps burst bands=type=drop rate=10 burst_size=3"
+	if got := (Meter{ID: 5, Rate: 10, Burst: 3, Reason: "not printed"}).String(); got != want {
+		t.Errorf("String\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestRemovedReasonString(t *testing.T) {
+	if RemovedIdle.String() != "idle" || RemovedReason(9).String() != "RemovedReason(9)" {
+		t.Errorf("reasons are %s and %s", RemovedIdle, RemovedReason(9))
 	}
 }
