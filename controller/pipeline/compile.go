@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -17,39 +18,42 @@ import (
 type Program struct {
 	Flows    []flow.Flow  // sealed; sorted by table, priority (highest first), match
 	Groups   []flow.Group // sorted by id
-	Warnings []string     // parts of the snapshot that could not be honoured, sorted
+	Meters   []flow.Meter // sorted by id
+	Zones    map[uint16]uint32
+	Counters map[uint64]Counter // what flows count, by cookie
+	Warnings []string           // parts of the snapshot that could not be honoured, sorted
 }
 
 // Compile makes the program of one switch. An error means that fabric or dp
 // contradict themselves; what is wrong with the snapshot becomes a warning,
 // so that one bad registration cannot stop the rest.
 func Compile(f Fabric, dp Datapath, snap mesh.Snapshot) (Program, error) {
-	hosts := make(map[string]Host, len(f.Hosts))
-	for _, h := range f.Hosts {
-		hosts[h.Name] = h
+	c, err := NewCompiler(f, dp)
+	if err != nil {
+		return Program{}, err
 	}
-	if err := errors.Join(f.Validate(), dp.validate(hosts)); err != nil {
-		return Program{}, fmt.Errorf("compile %s: %w", dp.Name, err)
-	}
-	c := &compiler{fabric: f, dp: dp, ways: map[string]uint32{}}
-	maps.Copy(c.ways, dp.ToHost)
-	maps.Copy(c.ways, dp.Access)
-	for _, name := range sortedKeys(dp.Access) {
-		c.local = append(c.local, access{Host: hosts[name], port: dp.Access[name]})
-	}
-	c.switching(hosts)
-	if !f.Mesh {
-		c.add(TableClassify, priorityMiss, nil, do(next(TableL2)), "everything is switched by its MAC address")
-	} else {
-		c.classify()
-		c.arp()
-		c.hosts(hosts)
-		v := c.view(snap)
-		c.direct(v)
-		c.forward(v)
-		c.reply(v)
-	}
-	return c.program(), nil
+	c.Update(snap)
+	return c.Program(), nil
+}
+
+// Compiler keeps the program of one switch in step with snapshots. What one
+// change costs depends on what it concerns, not on the size of the mesh, but
+// for one comparison of pointers a service. It is not safe for concurrent use.
+//
+// The program is made of units, each the flows of one object such as a call
+// or the instances of a service. Kept of a unit are the cookies; its flows are
+// written again when they are wanted.
+type Compiler struct {
+	fabric    Fabric
+	dp        Datapath
+	hosts     map[string]Host
+	local     []access // sorted by name
+	byAddr    map[netip.Addr]access
+	ways      map[string]uint32   // port towards each host, the local ones too
+	reachable map[netip.Addr]bool // addresses of these
+
+	state
+	units map[unitKey]*unit
 }
 
 // access is a host attached to the switch.
@@ -58,53 +62,170 @@ type access struct {
 	port uint32
 }
 
-type compiler struct {
-	fabric   Fabric
-	dp       Datapath
-	local    []access          // sorted by name
-	ways     map[string]uint32 // port towards each host, the local ones too
-	flows    []flow.Flow
-	groups   []flow.Group
-	warnings []string
+// NewCompiler is a compiler with the program of a mesh without services. An
+// error means that fabric or dp contradict themselves.
+func NewCompiler(f Fabric, dp Datapath) (*Compiler, error) {
+	hosts := make(map[string]Host, len(f.Hosts))
+	for _, h := range f.Hosts {
+		hosts[h.Name] = h
+	}
+	if err := errors.Join(f.Validate(), dp.validate(hosts)); err != nil {
+		return nil, fmt.Errorf("compile %s: %w", dp.Name, err)
+	}
+	c := &Compiler{
+		fabric: f, dp: dp, hosts: hosts, ways: map[string]uint32{},
+		byAddr: map[netip.Addr]access{}, reachable: map[netip.Addr]bool{},
+		state: newState(), units: map[unitKey]*unit{},
+	}
+	maps.Copy(c.ways, dp.ToHost)
+	maps.Copy(c.ways, dp.Access)
+	for _, name := range sortedKeys(dp.Access) {
+		a := access{Host: hosts[name], port: dp.Access[name]}
+		c.local = append(c.local, a)
+		c.byAddr[a.Addr] = a
+	}
+	for name := range c.ways {
+		c.reachable[hosts[name].Addr] = true
+	}
+	ch := newChanges()
+	c.rewrite(ch, unitKey{kind: unitBase})
+	if f.Mesh {
+		c.rewrite(ch, unitKey{kind: unitPolicy})
+	}
+	return c, nil
 }
 
-func (c *compiler) add(table uint8, priority uint16, match flow.Match, actions []flow.Action, reason string, args ...any) {
-	c.flows = append(c.flows, flow.Flow{
-		Table: table, Priority: priority, Match: match, Actions: actions,
-		Reason: fmt.Sprintf(reason, args...),
-	}.Seal())
-}
-
-func (c *compiler) warn(format string, args ...any) {
-	c.warnings = append(c.warnings, fmt.Sprintf(format, args...))
-}
-
-func (c *compiler) program() Program {
+// Program is the whole program, as of the last Update.
+func (c *Compiler) Program() Program {
 	type keyed struct {
 		flow.Flow
 		match string
 	}
-	all := make([]keyed, len(c.flows))
-	for i, f := range c.flows {
-		all[i] = keyed{f, f.Match.String()}
+	p := Program{Zones: c.Zones(), Counters: c.Counters(), Warnings: c.Warnings()}
+	var all []keyed
+	for f := range c.Flows() {
+		all = append(all, keyed{f, f.Match.String()})
 	}
 	slices.SortFunc(all, func(a, b keyed) int {
 		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.match, b.match))
 	})
-	p := Program{Flows: make([]flow.Flow, len(all)), Groups: c.groups}
-	for i, k := range all {
-		p.Flows[i] = k.Flow
+	for _, k := range all {
+		p.Flows = append(p.Flows, k.Flow)
 	}
-	slices.SortFunc(p.Groups, func(a, b flow.Group) int { return cmp.Compare(a.ID, b.ID) })
-	slices.Sort(c.warnings)
-	p.Warnings = slices.Compact(c.warnings)
+	p.Groups = slices.SortedFunc(c.Groups(), func(a, b flow.Group) int { return cmp.Compare(a.ID, b.ID) })
+	p.Meters = c.Meters()
 	return p
+}
+
+// Flows are all flows, sealed, in no particular order. They are written while
+// the loop runs, which must not call Update.
+func (c *Compiler) Flows() iter.Seq[flow.Flow] {
+	return func(yield func(flow.Flow) bool) {
+		for key := range c.units {
+			for _, f := range c.write(key).flows {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Groups are all groups, in no particular order; see Flows.
+func (c *Compiler) Groups() iter.Seq[flow.Group] {
+	return func(yield func(flow.Group) bool) {
+		for key, u := range c.units {
+			if u.group == 0 {
+				continue
+			}
+			for _, g := range c.write(key).groups {
+				if !yield(g) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Cookies are those of all flows, in no particular order.
+func (c *Compiler) Cookies() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, u := range c.units {
+			for _, cookie := range u.cookies {
+				if !yield(cookie) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// GroupHashes tells the contents of all groups by id (flow.Group.Hash).
+func (c *Compiler) GroupHashes() map[uint32]uint64 {
+	out := map[uint32]uint64{}
+	for _, u := range c.units {
+		if u.group != 0 {
+			out[u.group] = u.groupHash
+		}
+	}
+	return out
+}
+
+// Meters are all meters, sorted by id.
+func (c *Compiler) Meters() []flow.Meter {
+	var out []flow.Meter
+	for _, u := range c.units {
+		out = append(out, u.meters...)
+	}
+	slices.SortFunc(out, func(a, b flow.Meter) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Zones are the zones of connection tracking whose number of connections is
+// limited, and these limits.
+func (c *Compiler) Zones() map[uint16]uint32 {
+	out := map[uint16]uint32{}
+	for _, u := range c.units {
+		if u.limit > 0 {
+			out[u.zone] = u.limit
+		}
+	}
+	return out
+}
+
+// Counters tells what flows count, by cookie. The map is a copy.
+func (c *Compiler) Counters() map[uint64]Counter { return maps.Clone(c.counters) }
+
+// Warnings are the parts of the snapshot that could not be honoured, sorted.
+func (c *Compiler) Warnings() []string {
+	var out []string
+	for _, u := range c.units {
+		out = append(out, u.warnings...)
+	}
+	out = append(out, c.conflicts...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Size is the number of flows and groups.
+func (c *Compiler) Size() (flows, groups int) {
+	for _, u := range c.units {
+		flows += len(u.cookies)
+		if u.group != 0 {
+			groups++
+		}
+	}
+	return flows, groups
 }
 
 // The matches and actions below keep the flows readable.
 
 func tcp(more ...flow.FieldMatch) flow.Match {
 	return append(flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoTCP)}, more...)
+}
+
+func udp(more ...flow.FieldMatch) flow.Match {
+	return append(flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoUDP)}, more...)
 }
 
 func do(actions ...flow.Action) []flow.Action { return actions }
@@ -117,12 +238,15 @@ func next(table uint8) flow.Action { return flow.Resubmit{Table: table} }
 
 func move(src, dst flow.Range) flow.Action { return flow.Move{Src: src, Dst: dst} }
 
-func track(table uint8) flow.Action { return flow.CT{Zone: zone, Table: &table} }
+func track(zone uint16, table uint8) flow.Action { return flow.CT{Zone: zone, Table: &table} }
 
 // wholePacket is OFPCML_NO_BUFFER: all of the packet (OpenFlow 1.3.5, section 7.2.5).
 const wholePacket = 0xffff
 
 func toController() flow.Action { return flow.Controller{MaxLen: wholePacket} }
+
+// out sends the packet to the port in regOut.
+func out() flow.Action { return flow.OutputReg{From: low16(regOut)} }
 
 func addrValue(a netip.Addr) uint64 {
 	b := a.As4()

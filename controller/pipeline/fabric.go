@@ -55,7 +55,12 @@ type Fabric struct {
 	VIP     netip.Addr `json:"vip,omitzero"`     // IPv4; virtual address of all upstreams
 	Hairpin netip.Addr `json:"hairpin,omitzero"` // IPv4; source of connections from a host to itself
 	VIPMAC  MAC        `json:"vip_mac,omitzero"` // answers ARP for VIP and Hairpin
-	Hosts   []Host     `json:"hosts"`
+	// DNS hands questions to port 53 of VIP to the controller.
+	DNS bool `json:"dns,omitzero"`
+	// TraceEvery has the switches count one connection in this many on its
+	// own: a power of two, 0 for none.
+	TraceEvery uint32 `json:"trace_every,omitzero"`
+	Hosts      []Host `json:"hosts"`
 }
 
 // Host is a host of the network.
@@ -93,6 +98,9 @@ func (f Fabric) Validate() error {
 			bad("vip_mac %v is not a unicast address", f.VIPMAC)
 		}
 	}
+	if f.TraceEvery&(f.TraceEvery-1) != 0 || f.TraceEvery > 1<<15 {
+		bad("trace_every is %d; write a power of two up to 32768", f.TraceEvery)
+	}
 	names, addrs, macs := map[string]bool{}, map[netip.Addr]string{}, map[MAC]string{}
 	if f.Mesh {
 		addrs[f.VIP], addrs[f.Hairpin], macs[f.VIPMAC] = "vip", "hairpin", "vip_mac"
@@ -107,6 +115,9 @@ func (f Fabric) Validate() error {
 		}
 		if other, ok := addrs[h.Addr]; ok {
 			bad("host %s: address %v is that of %s", h.Name, h.Addr, other)
+		}
+		if f.Mesh && h.MAC.value()&identityMask == identityPrefix {
+			bad("host %s: MAC address %v is among those that name services (0a:4d:40:00:00:00/20)", h.Name, h.MAC)
 		}
 		if other, ok := macs[h.MAC]; ok {
 			bad("host %s: MAC address %v is that of %s", h.Name, h.MAC, other)

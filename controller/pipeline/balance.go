@@ -1,0 +1,186 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+
+	"meshlab.dev/meshlab/controller/flow"
+	"meshlab.dev/meshlab/controller/mesh"
+)
+
+// choice is one of the instances that share the connections to a service.
+type choice struct {
+	instance
+	service string
+	share   float64
+}
+
+// choices resolves the legs of a service: who gets which share of its new
+// connections, and what share is refused, as no instance for it is healthy.
+func (c *Compiler) choices(svc *mesh.Service, warn func(format string, args ...any)) (all []choice, refused float64) {
+	legs := svc.Legs
+	if len(legs) == 0 {
+		legs = []mesh.Leg{{Weight: 1, Targets: []mesh.Target{{Service: svc.Name}}}}
+	}
+	at := map[uint32]int{}
+	for _, leg := range legs {
+		if leg.Weight == 0 {
+			continue
+		}
+		healthy, target := c.healthy(leg)
+		if len(healthy) == 0 {
+			refused += float64(leg.Weight)
+			if len(svc.Legs) > 0 {
+				warn("service %s: no instance of %s is healthy: its share of the connections is refused", svc.Name, legString(leg))
+			}
+			continue
+		}
+		total := 0.0
+		for _, i := range healthy {
+			total += float64(max(i.Weight, 1))
+		}
+		for _, i := range healthy {
+			share := float64(leg.Weight) * float64(max(i.Weight, 1)) / total
+			if n, ok := at[i.number]; ok {
+				all[n].share += share
+				continue
+			}
+			at[i.number] = len(all)
+			all = append(all, choice{i, target, share})
+		}
+	}
+	return all, refused
+}
+
+// healthy are the healthy instances of the leg's first target that has any,
+// and that target's service.
+func (c *Compiler) healthy(leg mesh.Leg) ([]instance, string) {
+	for _, t := range leg.Targets {
+		svc := c.services[t.Service]
+		if svc == nil {
+			continue
+		}
+		all := slices.DeleteFunc(c.usable(svc, func(string, ...any) {}), func(i instance) bool {
+			return !i.Healthy || t.Subset != "" && !slices.Contains(i.Subsets, t.Subset)
+		})
+		if len(all) > 0 {
+			return all, t.Service
+		}
+	}
+	return nil, ""
+}
+
+func legString(leg mesh.Leg) string {
+	var names []string
+	for _, t := range leg.Targets {
+		if t.Subset != "" {
+			t.Service = t.Subset + "." + t.Service
+		}
+		names = append(names, t.Service)
+	}
+	return strings.Join(names, " or ")
+}
+
+// maxBuckets is how many instances of one service get new connections. A
+// group must fit into one message, whose length has 16 bits (OpenFlow 1.3.5,
+// section 7.1), and a bucket takes 56 of its 65,535 bytes.
+const maxBuckets = 1000
+
+// balance writes tables 40 and 42, and the group of a service.
+func (c *Compiler) balance(s *sheet, name string) {
+	number := c.names.of(name)
+	svc := c.services[name]
+	if svc == nil {
+		svc = &mesh.Service{Name: name}
+	}
+	f := flow.Flow{Table: TableBalance, Priority: priorityMain, Match: tcp(regService.Is(uint64(number)))}
+	if rate := svc.Limits.ConnectionsPerSec; rate > 0 {
+		f.Meter = meterServices + c.meterIDs.of(name)
+		s.meters = append(s.meters, flow.Meter{ID: f.Meter, Rate: rate, Burst: rate, Reason: "new connections to " + name})
+	}
+	s.zone, s.limit = c.poolOf(name).zone, svc.Limits.Connections
+	all, refused := c.choices(svc, s.warn)
+	switch {
+	case len(all) == 0:
+		f.Actions = c.refuse()
+		s.put(f, "%s has no healthy instance: refuse the connection", name)
+	case len(all) == 1 && refused == 0:
+		f.Actions = choose(all[0])
+		s.put(f, "%s is %s (%s)", name, all[0].ID, all[0].Addr)
+	case svc.Affinity && len(all) <= mostCandidates:
+		f.Actions = do(next(TableAffinity))
+		s.put(f, "%s has %d healthy instances: the client's address tells which", name, len(all))
+		c.affinity(s, svc, all, refused)
+	default:
+		g := c.group(s, number, name, all, refused)
+		s.groups = append(s.groups, g)
+		f.Actions = do(flow.UseGroup{ID: g.ID})
+		s.put(f, "%s has %d healthy instances", name, len(all))
+	}
+}
+
+// slots is the table of the service's slots: what each does.
+func (c *Compiler) slots(all []choice, refused float64, wide bool) [][]flow.Action {
+	var candidates []candidate
+	var actions [][]flow.Action
+	for _, ch := range all {
+		candidates = append(candidates, candidate{key: ch.Addr.String(), share: ch.share})
+		actions = append(actions, choose(ch))
+	}
+	if refused > 0 {
+		candidates = append(candidates, candidate{key: "refused", share: refused})
+		actions = append(actions, c.refuse())
+	}
+	out := make([][]flow.Action, 0, manySlots)
+	for _, i := range fill(candidates, slotCount(candidates, wide)) {
+		out = append(out, actions[i])
+	}
+	return out
+}
+
+// group spreads the connections of a service by a hash of their addresses and
+// ports.
+func (c *Compiler) group(s *sheet, number uint32, name string, all []choice, refused float64) flow.Group {
+	g := flow.Group{ID: number, Type: flow.GroupSelect, Reason: "healthy instances of " + name}
+	if len(all) < mostCandidates {
+		for _, actions := range c.slots(all, refused, c.wide) {
+			g.Buckets = append(g.Buckets, flow.Bucket{Weight: 1, Actions: actions})
+		}
+		return g
+	}
+	if len(all) > maxBuckets {
+		s.warn("service %s has %d healthy instances: only the first %d get new connections", name, len(all), maxBuckets)
+		all = all[:maxBuckets]
+	}
+	least := slices.MinFunc(all, func(a, b choice) int { return compareFloat(a.share, b.share) }).share
+	for _, ch := range all {
+		g.Buckets = append(g.Buckets, flow.Bucket{Weight: uint16(min(max(1, ch.share/least), 1000)), Actions: choose(ch)})
+	}
+	return g
+}
+
+func compareFloat(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// affinity writes table 42: the last bits of the client's address are the
+// slot. A group would hash the ports too.
+func (c *Compiler) affinity(s *sheet, svc *mesh.Service, all []choice, refused float64) {
+	slots := c.slots(all, refused, false)
+	for slot, actions := range slots {
+		s.add(TableAffinity, priorityMain,
+			tcp(regService.Is(uint64(c.names.of(svc.Name))), flow.IPv4Src.Masked(uint64(slot), uint64(len(slots)-1))),
+			actions, "clients of %s whose address ends in %d of %d", svc.Name, slot, len(slots))
+	}
+}
+
+func choose(ch choice) []flow.Action {
+	return do(load(regInstance, uint64(ch.number)), next(TableCommit))
+}

@@ -1,0 +1,100 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"meshlab.dev/meshlab/controller/flow"
+)
+
+// unitKey names a unit: the part of the program that one object makes.
+type unitKey struct {
+	kind unitKind
+	name string  // of the service
+	call callKey // unitCall
+	port uint16  // unitBind
+}
+
+type unitKind uint8
+
+const (
+	unitBase      unitKind = iota // what the place of the switch makes
+	unitPolicy                    // what holds between all services
+	unitCall                      // one upstream of a local host
+	unitBind                      // one bind port
+	unitBalance                   // the choice of an instance of a service
+	unitInstances                 // the instances of a service
+	unitGuard                     // who may call the local instances of a service
+)
+
+// unit is what is kept of the flows of an object.
+type unit struct {
+	cookies   []uint64
+	group     uint32 // 0: none
+	groupHash uint64
+	meters    []flow.Meter
+	zone      uint16
+	limit     uint32 // of connections in zone; 0: none
+	warnings  []string
+}
+
+// sheet is what is written of a unit.
+type sheet struct {
+	flows    []flow.Flow
+	groups   []flow.Group // one at most
+	meters   []flow.Meter
+	counters map[uint64]Counter
+	zone     uint16
+	limit    uint32
+	warnings []string
+}
+
+func (s *sheet) add(table uint8, priority uint16, match flow.Match, actions []flow.Action, reason string, args ...any) {
+	s.put(flow.Flow{Table: table, Priority: priority, Match: match, Actions: actions}, reason, args...)
+}
+
+// count is add of a flow whose packets are counted, until its very end.
+func (s *sheet) count(c Counter, table uint8, priority uint16, match flow.Match, actions []flow.Action, reason string, args ...any) {
+	s.countFlow(c, flow.Flow{Table: table, Priority: priority, Match: match, Actions: actions}, reason, args...)
+}
+
+func (s *sheet) countFlow(c Counter, f flow.Flow, reason string, args ...any) {
+	f.Notify = true
+	cookie := s.put(f, reason, args...)
+	if s.counters == nil {
+		s.counters = map[uint64]Counter{}
+	}
+	s.counters[cookie] = c
+}
+
+func (s *sheet) put(f flow.Flow, reason string, args ...any) uint64 {
+	f.Reason = fmt.Sprintf(reason, args...)
+	f = f.Seal()
+	s.flows = append(s.flows, f)
+	return f.Cookie
+}
+
+func (s *sheet) warn(format string, args ...any) {
+	s.warnings = append(s.warnings, fmt.Sprintf(format, args...))
+}
+
+// write makes the flows of a unit from the present state. It changes nothing.
+func (c *Compiler) write(key unitKey) *sheet {
+	s := &sheet{}
+	switch key.kind {
+	case unitBase:
+		c.base(s)
+	case unitPolicy:
+		c.policy(s)
+	case unitCall:
+		c.call(s, c.calls[key.call])
+	case unitBind:
+		c.bind(s, key.port)
+	case unitBalance:
+		c.balance(s, key.name)
+	case unitInstances:
+		c.instances(s, key.name)
+	case unitGuard:
+		c.guard(s, key.name)
+	}
+	return s
+}
