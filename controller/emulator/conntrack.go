@@ -35,9 +35,44 @@ type tracker struct {
 	byTuple map[tuple]*connection // under both directions
 }
 
+// trackable tells whether Open vSwitch keeps connections of such packets
+// (extract_l4 and tcp_invalid_flags, lib/conntrack.c and lib/conntrack-tcp.c).
+func trackable(p Packet) bool {
+	if p[flow.EthType] != flow.EthTypeIPv4 {
+		return false
+	}
+	switch p[flow.IPProto] {
+	case flow.IPProtoUDP, flow.IPProtoICMP:
+		return true
+	case flow.IPProtoTCP:
+		flags := p[flow.TCPFlags]
+		if flags&SYN != 0 {
+			return flags&(RST|FIN) == 0
+		}
+		return flags&(ACK|RST) != 0
+	default:
+		return false
+	}
+}
+
+// clone is a tracker with the same connections and a life of its own.
+func (t *tracker) clone() tracker {
+	out := tracker{byTuple: make(map[tuple]*connection, len(t.byTuple))}
+	for key, c := range t.byTuple {
+		if key == c.original {
+			own := *c
+			out.byTuple[key], out.byTuple[key.reversed()] = &own, &own
+		}
+	}
+	return out
+}
+
 // lookup gives the state bits of the packet, and the connection if one is
 // stored.
 func (t *tracker) lookup(zone uint16, p Packet) (uint64, *connection) {
+	if !trackable(p) {
+		return flow.CTTracked | flow.CTInvalid, nil
+	}
 	key := tupleOf(zone, p)
 	c, ok := t.byTuple[key]
 	flags := p[flow.TCPFlags]
@@ -87,6 +122,6 @@ func tupleOf(zone uint16, p Packet) tuple {
 	return tuple{
 		zone: zone, proto: p[flow.IPProto],
 		src: p[flow.IPv4Src], dst: p[flow.IPv4Dst],
-		srcPort: p[flow.TCPSrc] + p[flow.UDPSrc], dstPort: p[flow.TCPDst] + p[flow.UDPDst],
+		srcPort: p.srcPort(), dstPort: p.dstPort(),
 	}
 }

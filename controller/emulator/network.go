@@ -2,6 +2,9 @@ package emulator
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 
 	"meshlab.dev/meshlab/controller/flow"
 )
@@ -11,6 +14,9 @@ type Port struct {
 	Switch string
 	Port   uint32
 }
+
+// String is "s1:3".
+func (p Port) String() string { return fmt.Sprintf("%s:%d", p.Switch, p.Port) }
 
 // Network is several switches and hosts, joined by wires. A host has one
 // port and no address of its own: it takes what is delivered.
@@ -41,8 +47,24 @@ type Delivery struct {
 // Sent tells what became of a packet.
 type Sent struct {
 	Delivered    []Delivery
-	ToController []Packet
-	Tracked      int // passes through connection tracking, commits not counted
+	Lost         []Lost // copies that left by ports that lead nowhere
+	ToController []Punt
+	Hops         []Hop // the switches that were met, in this order
+	Tracked      int   // passes through connection tracking, commits not counted
+}
+
+// Lost is a packet that left by a port at which there is neither a wire nor a
+// host.
+type Lost struct {
+	At     Port
+	Packet Packet
+}
+
+// Hop is what one switch did.
+type Hop struct {
+	At     Port // of arrival
+	Packet Packet
+	Result Result
 }
 
 // Send sends a packet from a host and follows it, and its copies, to the
@@ -52,27 +74,35 @@ func (n *Network) Send(host string, p Packet) (Sent, error) {
 	if !ok {
 		return Sent{}, fmt.Errorf("send %v: no host %s", p, host)
 	}
+	return n.Inject(at, p)
+}
+
+// Inject does the same for a packet that comes in by a port of a switch, or
+// that the controller sends through the tables in the name of that port.
+func (n *Network) Inject(at Port, p Packet) (Sent, error) {
 	var sent Sent
 	type arrival struct {
 		at Port
 		p  Packet
 	}
-	queue := []arrival{{at, p}}
-	for hops := 0; len(queue) > 0; hops++ {
-		if hops > maxDepth {
-			return sent, fmt.Errorf("send %v from %s: it met more than %d switches; the network has a loop", p, host, maxDepth)
+	for queue := []arrival{{at, p}}; len(queue) > 0; queue = queue[1:] {
+		if len(sent.Hops) > maxDepth {
+			return sent, fmt.Errorf("send %v into %s: it met more than %d switches; the network has a loop", p, at, maxDepth)
 		}
 		next := queue[0]
-		queue = queue[1:]
 		s, ok := n.switches[next.at.Switch]
 		if !ok {
-			return sent, fmt.Errorf("send %v from %s: no switch %s", p, host, next.at.Switch)
+			return sent, fmt.Errorf("send %v into %s: no switch %s", p, at, next.at.Switch)
 		}
 		r, err := s.Trace(next.at.Port, next.p)
 		if err != nil {
 			return sent, fmt.Errorf("switch %s: %w", next.at.Switch, err)
 		}
-		sent.ToController = append(sent.ToController, r.ToController...)
+		sent.Hops = append(sent.Hops, Hop{At: next.at, Packet: next.p, Result: r})
+		for _, punt := range r.ToController {
+			punt.Switch = next.at.Switch
+			sent.ToController = append(sent.ToController, punt)
+		}
 		sent.Tracked += passes(r.Path)
 		for _, out := range r.Outputs {
 			leave := Port{next.at.Switch, out.Port}
@@ -80,10 +110,41 @@ func (n *Network) Send(host string, p Packet) (Sent, error) {
 				sent.Delivered = append(sent.Delivered, Delivery{h, out.Packet})
 			} else if other, ok := n.wires[leave]; ok {
 				queue = append(queue, arrival{other, out.Packet})
+			} else {
+				sent.Lost = append(sent.Lost, Lost{leave, out.Packet})
 			}
 		}
 	}
 	return sent, nil
+}
+
+// Choices tells where p would go from each of n source ports, from its own on:
+// the destinations of what is delivered, which name the instances, and the
+// zero AddrPort for what is not. Nothing is remembered: neither connections
+// nor learned flows.
+func (n *Network) Choices(host string, p Packet, ports int) (map[uint16]netip.AddrPort, error) {
+	field := flow.TCPSrc
+	if p[flow.IPProto] == flow.IPProtoUDP {
+		field = flow.UDPSrc
+	}
+	for _, s := range n.switches {
+		ct, learned := s.ct.clone(), slices.Clone(s.learned)
+		defer func() { s.ct, s.learned = ct, learned }()
+	}
+	out := make(map[uint16]netip.AddrPort, ports)
+	for i := range ports {
+		one := maps.Clone(p)
+		one[field] = (p[field] + uint64(i)) & 0xffff
+		sent, err := n.Send(host, one)
+		if err != nil {
+			return nil, err
+		}
+		out[uint16(one[field])] = netip.AddrPort{}
+		for _, d := range sent.Delivered {
+			out[uint16(one[field])] = d.Packet.Dst()
+		}
+	}
+	return out, nil
 }
 
 func passes(path []Step) int {

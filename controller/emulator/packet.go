@@ -19,6 +19,9 @@ import (
 // Packet is a packet as the values of its fields. A packet has no payload.
 type Packet map[flow.Field]uint64
 
+// EthTypeIPv6 is the ethertype of IPv6 (IANA, "IEEE 802 Numbers").
+const EthTypeIPv6 = 0x86dd
+
 // TCP flags (RFC 9293, section 3.1).
 const (
 	FIN = 1 << 0
@@ -52,6 +55,21 @@ func UDP(srcMAC, dstMAC, src, dst string) Packet {
 	}
 }
 
+// OtherIP is an IPv4 packet without ports, such as flow.IPProtoICMP; see TCP.
+func OtherIP(srcMAC, dstMAC, src, dst string, proto uint64) Packet {
+	return Packet{
+		flow.EthSrc: MAC(srcMAC), flow.EthDst: MAC(dstMAC),
+		flow.EthType: flow.EthTypeIPv4, flow.IPProto: proto,
+		flow.IPv4Src: IP(netip.MustParseAddr(src)), flow.IPv4Dst: IP(netip.MustParseAddr(dst)),
+	}
+}
+
+// Ethernet is a frame of which nothing but its own header is known, such as
+// one of EthTypeIPv6; see TCP.
+func Ethernet(srcMAC, dstMAC string, ethType uint64) Packet {
+	return Packet{flow.EthSrc: MAC(srcMAC), flow.EthDst: MAC(dstMAC), flow.EthType: ethType}
+}
+
 // ARPRequest is a broadcast question of (mac, ip) for target (RFC 826).
 func ARPRequest(mac, ip, target string) Packet {
 	return Packet{
@@ -78,14 +96,14 @@ func IP(a netip.Addr) uint64 {
 }
 
 // Src is the source address and TCP or UDP port.
-func (p Packet) Src() netip.AddrPort {
-	return endpoint(p[flow.IPv4Src], p[flow.TCPSrc]+p[flow.UDPSrc])
-}
+func (p Packet) Src() netip.AddrPort { return endpoint(p[flow.IPv4Src], p.srcPort()) }
 
 // Dst is the destination address and TCP or UDP port.
-func (p Packet) Dst() netip.AddrPort {
-	return endpoint(p[flow.IPv4Dst], p[flow.TCPDst]+p[flow.UDPDst])
-}
+func (p Packet) Dst() netip.AddrPort { return endpoint(p[flow.IPv4Dst], p.dstPort()) }
+
+// A packet has the ports of one protocol at most.
+func (p Packet) srcPort() uint64 { return p[flow.TCPSrc] + p[flow.UDPSrc] }
+func (p Packet) dstPort() uint64 { return p[flow.TCPDst] + p[flow.UDPDst] }
 
 func endpoint(addr, port uint64) netip.AddrPort {
 	var b [4]byte
@@ -95,9 +113,31 @@ func endpoint(addr, port uint64) netip.AddrPort {
 
 // String is the packet's addresses: "tcp SYN 192.168.1.11:80 > ...".
 func (p Packet) String() string {
-	if p[flow.EthType] == flow.EthTypeARP {
-		return fmt.Sprintf("arp op %d %v > %v", p[flow.ARPOp], endpoint(p[flow.ARPSPA], 0).Addr(), endpoint(p[flow.ARPTPA], 0).Addr())
+	switch p[flow.EthType] {
+	case flow.EthTypeARP:
+		word := map[uint64]string{1: "question", 2: "answer"}[p[flow.ARPOp]]
+		if word == "" {
+			word = fmt.Sprintf("op %d", p[flow.ARPOp])
+		}
+		return fmt.Sprintf("arp %s %v > %v", word, endpoint(p[flow.ARPSPA], 0).Addr(), endpoint(p[flow.ARPTPA], 0).Addr())
+	case flow.EthTypeIPv4:
+	default:
+		return fmt.Sprintf("eth type %#04x %s > %s", p[flow.EthType], macString(p[flow.EthSrc]), macString(p[flow.EthDst]))
 	}
+	switch p[flow.IPProto] {
+	case flow.IPProtoTCP:
+		return fmt.Sprintf("tcp %s %v > %v", p.flagString(), p.Src(), p.Dst())
+	case flow.IPProtoUDP:
+		return fmt.Sprintf("udp %v > %v", p.Src(), p.Dst())
+	case flow.IPProtoICMP:
+		return fmt.Sprintf("icmp %v > %v", p.Src().Addr(), p.Dst().Addr())
+	default:
+		return fmt.Sprintf("ip proto %d %v > %v", p[flow.IPProto], p.Src().Addr(), p.Dst().Addr())
+	}
+}
+
+// flagString is "SYN ACK", or "-" without a flag.
+func (p Packet) flagString() string {
 	var flags []string
 	for _, f := range []struct {
 		bit  uint64
@@ -107,8 +147,16 @@ func (p Packet) String() string {
 			flags = append(flags, f.name)
 		}
 	}
-	return fmt.Sprintf("ip proto %d [%s] %v > %v, eth %012x > %012x",
-		p[flow.IPProto], strings.Join(flags, " "), p.Src(), p.Dst(), p[flow.EthSrc], p[flow.EthDst])
+	if len(flags) == 0 {
+		return "-"
+	}
+	return strings.Join(flags, " ")
+}
+
+func macString(v uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], v)
+	return net.HardwareAddr(b[2:]).String()
 }
 
 // onWire is the packet without what exists inside a switch only.

@@ -2,9 +2,7 @@ package emulator
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 
@@ -17,9 +15,10 @@ const maxDepth = 64
 
 // Switch is a switch in memory. It is not safe for concurrent use.
 type Switch struct {
-	tables map[uint8][]flow.Flow // highest priority first
-	groups map[uint32]flow.Group
-	ct     tracker
+	tables  map[uint8][]flow.Flow // highest priority first
+	groups  map[uint32]flow.Group
+	learned []Learned
+	ct      tracker
 }
 
 // NewSwitch is a switch with flows and groups, and no connection.
@@ -31,10 +30,10 @@ func NewSwitch(flows []flow.Flow, groups []flow.Group) (*Switch, error) {
 	return s, nil
 }
 
-// Replace exchanges all flows and groups; stored connections stay. Two flows
-// with the same table, priority and match, two groups with one id, and a
-// flow that runs a group which is not there are errors, and leave the switch
-// as it was.
+// Replace exchanges all flows and groups; stored connections and learned
+// flows stay. Two flows with the same table, priority and match, two groups
+// with one id, and a flow that runs a group which is not there are errors, and
+// leave the switch as it was. Meters are taken to be there, and let all pass.
 func (s *Switch) Replace(flows []flow.Flow, groups []flow.Group) error {
 	tables, byID := map[uint8][]flow.Flow{}, map[uint32]flow.Group{}
 	for _, g := range groups {
@@ -66,8 +65,12 @@ func (s *Switch) Replace(flows []flow.Flow, groups []flow.Group) error {
 	return nil
 }
 
-// Forget drops all stored connections, as a restart of the switch does.
-func (s *Switch) Forget() { s.ct = tracker{byTuple: map[tuple]*connection{}} }
+// Forget drops all stored connections and learned flows, as a restart of the
+// switch does.
+func (s *Switch) Forget() {
+	s.ct = tracker{byTuple: map[tuple]*connection{}}
+	s.learned = nil
+}
 
 // Output is a packet that leaves by a port.
 type Output struct {
@@ -75,23 +78,47 @@ type Output struct {
 	Packet Packet
 }
 
-// Step is a flow that a packet met.
+// Step is a flow that a packet met. A table without a flow for it is a step
+// with Miss, and nothing of the flow but its table.
 type Step struct {
 	Flow   flow.Flow
 	Packet Packet // as it came to the flow, with the registers
+	Miss   bool
+	Choice *Choice // of a bucket, when the flow runs a select group
+}
+
+// Choice is how a select group chose. Open vSwitch 3.1 chooses the same with
+// the userspace datapath; the kernel's has another hash.
+type Choice struct {
+	Group  uint32
+	Bucket int    // index in the group
+	Slot   int    // of those that share the group out
+	Slots  int    // how many there are
+	Hash   uint32 // dp_hash
+}
+
+// Punt is a packet that went to the controller.
+type Punt struct {
+	Switch   string    // empty when no Network was asked
+	Flow     flow.Flow // the flow that sent it there, and so table and cookie
+	Packet   Packet    // its headers
+	Metadata Packet    // port of arrival, registers and ct fields at that moment
 }
 
 // Result tells what a switch did with a packet.
 type Result struct {
 	Outputs      []Output
-	ToController []Packet // as the controller sees it
+	ToController []Punt
 	Path         []Step
+	Meters       []uint32 // passed, in this order
 }
 
 // Controller tells whether the packet went to the controller.
 func (r Result) Controller() bool { return len(r.ToController) > 0 }
 
-// Trace sends a packet in by a port.
+// Trace sends a packet in by a port. A packet that the controller sends
+// through the tables (OpenFlow 1.3.5, section 7.3.7, with OFPP_TABLE) is one
+// that came in by the port it names.
 func (s *Switch) Trace(inPort uint32, p Packet) (Result, error) {
 	start := maps.Clone(p)
 	start[flow.InputPort] = uint64(inPort)
@@ -106,6 +133,7 @@ func (s *Switch) Trace(inPort uint32, p Packet) (Result, error) {
 type trace struct {
 	s      *Switch
 	packet Packet
+	at     int // index in the path of the flow that acts
 	result Result
 }
 
@@ -113,13 +141,38 @@ func (t *trace) table(table uint8, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("table %d: more than %d resubmits; the flows make a loop", table, maxDepth)
 	}
-	for _, f := range t.s.tables[table] {
-		if matches(f.Match, t.packet) {
-			t.result.Path = append(t.result.Path, Step{Flow: f, Packet: maps.Clone(t.packet)})
-			return t.run(f.Actions, depth)
+	f, ok := t.s.lookup(table, t.packet)
+	t.result.Path = append(t.result.Path, Step{Flow: f, Packet: maps.Clone(t.packet), Miss: !ok})
+	if !ok {
+		return nil
+	}
+	caller := t.at
+	t.at = len(t.result.Path) - 1
+	if f.Meter != 0 {
+		t.result.Meters = append(t.result.Meters, f.Meter)
+	}
+	err := t.run(f.Actions, depth)
+	t.at = caller
+	return err
+}
+
+// lookup finds the flow for a packet, learned ones among them, and counts
+// the latter. Without one, it is a flow of the table with nothing else.
+func (s *Switch) lookup(table uint8, p Packet) (flow.Flow, bool) {
+	found, ok := flow.Flow{Table: table}, false
+	for _, f := range s.tables[table] {
+		if matches(f.Match, p) {
+			found, ok = f, true
+			break
 		}
 	}
-	return nil
+	for i, l := range s.learned {
+		if l.Flow.Table == table && (!ok || l.Flow.Priority > found.Priority) && matches(l.Flow.Match, p) {
+			s.learned[i].Packets++
+			return l.Flow, true
+		}
+	}
+	return found, ok
 }
 
 func matches(m flow.Match, p Packet) bool {
@@ -156,7 +209,7 @@ func (t *trace) act(a flow.Action, depth int) error {
 	case flow.InPort:
 		t.output(flow.PortInPort)
 	case flow.Controller:
-		t.result.ToController = append(t.result.ToController, t.packet.onWire())
+		t.punt()
 	case flow.SetField:
 		t.packet[a.Field] = a.Value
 	case flow.Load:
@@ -173,6 +226,8 @@ func (t *trace) act(a flow.Action, depth int) error {
 		return t.group(a.ID, depth+1)
 	case flow.CT:
 		return t.track(a, depth+1)
+	case flow.Learn:
+		return t.learn(a)
 	default:
 		return fmt.Errorf("action %v is not known to the switch in memory", a)
 	}
@@ -192,6 +247,16 @@ func (t *trace) output(port uint32) {
 	t.result.Outputs = append(t.result.Outputs, Output{Port: port, Packet: t.packet.onWire()})
 }
 
+func (t *trace) punt() {
+	p := Punt{Flow: t.result.Path[t.at].Flow, Packet: t.packet.onWire(), Metadata: Packet{}}
+	for f, v := range t.packet {
+		if _, ok := p.Packet[f]; !ok {
+			p.Metadata[f] = v
+		}
+	}
+	t.result.ToController = append(t.result.ToController, p)
+}
+
 // group runs buckets on copies of the packet: what a bucket changes is not
 // seen by actions after the group (OpenFlow 1.3.5, section 5.6.1).
 func (t *trace) group(id uint32, depth int) error {
@@ -201,11 +266,13 @@ func (t *trace) group(id uint32, depth int) error {
 	}
 	buckets := g.Buckets
 	if g.Type == flow.GroupSelect {
-		b, ok := pick(g, t.packet)
+		hash := dpHash(t.packet)
+		i, slot, ok := selectBucket(g, hash)
 		if !ok {
 			return nil
 		}
-		buckets = []flow.Bucket{b}
+		t.result.Path[t.at].Choice = &Choice{Group: id, Bucket: i, Slot: slot, Slots: len(slots(g)), Hash: hash}
+		buckets = []flow.Bucket{g.Buckets[i]}
 	}
 	saved := t.packet
 	for _, b := range buckets {
@@ -216,32 +283,6 @@ func (t *trace) group(id uint32, depth int) error {
 	}
 	t.packet = saved
 	return nil
-}
-
-// pick chooses a bucket by a hash of the five-tuple, in proportion to the
-// weights. Open vSwitch uses another hash.
-func pick(g flow.Group, p Packet) (flow.Bucket, bool) {
-	total := uint64(0)
-	for _, b := range g.Buckets {
-		total += uint64(b.Weight)
-	}
-	if total == 0 {
-		return flow.Bucket{}, false
-	}
-	h := fnv.New64a()
-	k := tupleOf(0, p)
-	for _, v := range []uint64{k.proto, k.src, k.dst, k.srcPort, k.dstPort} {
-		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, v)) // never fails (package hash)
-	}
-	sum := h.Sum64()
-	point := (sum ^ sum>>32) % total
-	for _, b := range g.Buckets {
-		if point < uint64(b.Weight) {
-			return b, true
-		}
-		point -= uint64(b.Weight)
-	}
-	return flow.Bucket{}, false
 }
 
 // track runs a ct action. The packet goes on in the table as a copy, and the
