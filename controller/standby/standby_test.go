@@ -140,6 +140,7 @@ func TestEndOfContext(t *testing.T) {
 	reason := errors.New("asked to stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	second := wait(ctx, path)
+	waitBlocked(t)
 	cancel(reason)
 	if w := soon(t, "the end of a wait", second); !errors.Is(w.err, reason) {
 		t.Errorf("error %v, want the cause", w.err)
