@@ -56,15 +56,7 @@ func (c *Compiler) switching(s *sheet) {
 // identity writes table 0: who sends is told by the access port, and
 // whatever says otherwise is dropped. Other switches have checked already.
 func (c *Compiler) identity(s *sheet) {
-	trunks := map[uint32]bool{}
-	for _, port := range c.dp.ToHost {
-		trunks[port] = true
-	}
-	for _, port := range c.dp.Flood {
-		trunks[port] = true
-	}
 	for _, h := range c.local {
-		delete(trunks, h.port)
 		in, mac, addr := flow.InputPort.Is(uint64(h.port)), h.MAC.value(), addrValue(h.Addr)
 		arp := flow.EthType.Is(flow.EthTypeARP)
 		s.add(TableIdentity, priorityFirst, flow.Match{in, flow.EthSrc.Is(mac), flow.EthType.Is(flow.EthTypeIPv4), flow.IPv4Src.Is(addr)},
@@ -76,7 +68,7 @@ func (c *Compiler) identity(s *sheet) {
 		s.count(Counter{Kind: CountSpoofed, Host: h.Name}, TableIdentity, priorityDefault, flow.Match{in},
 			nil, "not an address of %s", h.Name)
 	}
-	for _, port := range slices.Sorted(maps.Keys(trunks)) {
+	for _, port := range slices.Sorted(maps.Keys(c.dp.Trunks)) {
 		s.add(TableIdentity, priorityFirst, flow.Match{flow.InputPort.Is(uint64(port))}, do(next(TableDeliver)), "from another switch")
 	}
 	s.add(TableIdentity, priorityMain, flow.Match{flow.EthType.Is(flow.EthTypeIPv6)}, nil, "hosts speak IPv6 to find out that nobody does")

@@ -31,15 +31,15 @@ func hashicups() (pipeline.Fabric, []pipeline.Datapath, mesh.Snapshot) {
 		},
 	}
 	dps := []pipeline.Datapath{
-		{Name: "s1", DPID: 1, Access: map[string]uint32{"h1": 1, "h2": 2}, ToHost: map[string]uint32{"h1": 1, "h2": 2, "h3": 3, "db1": 3, "server": 3}, Flood: []uint32{1, 2, 3}},
-		{Name: "s2", DPID: 2, Access: map[string]uint32{"h3": 1, "db1": 2}, ToHost: map[string]uint32{"h1": 3, "h2": 3, "h3": 1, "db1": 2, "server": 3}, Flood: []uint32{1, 2, 3}},
-		{Name: "s3", DPID: 3, Access: map[string]uint32{"server": 3}, ToHost: map[string]uint32{"h1": 1, "h2": 1, "h3": 2, "db1": 2, "server": 3}, Flood: []uint32{1, 2, 3}},
+		{Name: "s1", DPID: 1, Access: map[string]uint32{"h1": 1, "h2": 2}, ToHost: map[string]uint32{"h1": 1, "h2": 2, "h3": 3, "db1": 3, "server": 3}, Flood: []uint32{1, 2, 3}, Trunks: map[uint32]pipeline.Peer{3: {}}},
+		{Name: "s2", DPID: 2, Access: map[string]uint32{"h3": 1, "db1": 2}, ToHost: map[string]uint32{"h1": 3, "h2": 3, "h3": 1, "db1": 2, "server": 3}, Flood: []uint32{1, 2, 3}, Trunks: map[uint32]pipeline.Peer{3: {}}},
+		{Name: "s3", DPID: 3, Access: map[string]uint32{"server": 3}, ToHost: map[string]uint32{"h1": 1, "h2": 1, "h3": 2, "db1": 2, "server": 3}, Flood: []uint32{1, 2, 3}, Trunks: map[uint32]pipeline.Peer{1: {}, 2: {}}},
 	}
-	one := func(name, addr string) mesh.Service {
-		return mesh.Service{Name: name, Instances: []mesh.Instance{inst(name+"-1", addr)}}
+	one := func(name, addr string) *mesh.Service {
+		return &mesh.Service{Name: name, Instances: []mesh.Instance{inst(name+"-1", addr)}}
 	}
 	snap := mesh.Snapshot{
-		Services: []mesh.Service{
+		Services: []*mesh.Service{
 			one("frontend", h1+":17564"), one("payments", h3+":13427"),
 			{Name: "product-api", Instances: []mesh.Instance{inst("product-api-1", h2+":19572"), inst("product-api-2", h3+":19572")}},
 			one("product-db", "192.168.1.21:5432"), one("public-api", h1+":20863"),
@@ -127,7 +127,7 @@ func grown(hosts, services, instances int) (pipeline.Fabric, pipeline.Datapath, 
 		dp.Access[name] = uint32(i + 1)
 	}
 	for s := range services {
-		service := mesh.Service{Name: fmt.Sprintf("service-%d", s)}
+		service := &mesh.Service{Name: fmt.Sprintf("service-%d", s)}
 		for i := range instances {
 			at := netip.AddrPortFrom(f.Hosts[i%hosts].Addr, uint16(1000+s))
 			service.Instances = append(service.Instances, mesh.Instance{ID: fmt.Sprintf("%d-%d", s, i), Addr: at, Healthy: true, Weight: 1})
@@ -147,9 +147,10 @@ func TestSizeIsASum(t *testing.T) {
 	}
 	for _, c := range [][3]int{{4, 1, 1}, {4, 10, 1}, {4, 10, 4}, {40, 10, 4}, {40, 100, 20}, {200, 100, 20}} {
 		hosts, services, instances := c[0], c[1], c[2]
-		// 9 a host: 4 in table 0, 1 each in 15, 50, 60, 72, 90. 3 a service with
-		// its upstream: 20, 34, 40. 4 an instance: 10, 32, 70, 75. 21 always.
-		if got, want := count(hosts, services, instances), 9*hosts+3*services+4*services*instances+21; got != want {
+		// 10 a host: 4 in table 0, 1 each in 18, 50, 60, 72, 90, 100. 4 a service
+		// with its upstream: 2 in 20, 1 each in 34, 40. 5 an instance: 12, 32, 45,
+		// 70, 75. 38 always.
+		if got, want := count(hosts, services, instances), 10*hosts+4*services+5*services*instances+38; got != want {
 			t.Errorf("%d hosts, %d services of %d instances: %d flows, want %d", hosts, services, instances, got, want)
 		}
 	}
@@ -179,11 +180,12 @@ func TestContradictionsBecomeWarnings(t *testing.T) {
 		{"one bind port for two services", mesh.Snapshot{Upstreams: []mesh.Upstream{calls(h1, "a", "x", 9000), calls(h1, "b", "y", 9000)}},
 			"choose another local_bind_port"},
 		{"two services at one address", mesh.Snapshot{
-			Services:  []mesh.Service{{Name: "x", Instances: []mesh.Instance{inst("x1", h3+":80")}}, {Name: "y", Instances: []mesh.Instance{inst("y1", h3+":80")}}},
+			Services:  []*mesh.Service{{Name: "x", Instances: []mesh.Instance{inst("x1", h3+":80")}}, {Name: "y", Instances: []mesh.Instance{inst("y1", h3+":80")}}},
 			Upstreams: []mesh.Upstream{calls(h1, "a", "x", 9000), calls(h1, "a", "y", 9001)},
 		}, "only x gets connections there"},
 		{"an instance elsewhere", snapshot([]mesh.Upstream{calls(h1, "a", "api", 9000)}, inst("far", "10.9.9.9:80")), "on no host of this network"},
-		{"the same upstream twice", mesh.Snapshot{Upstreams: []mesh.Upstream{calls(h1, "a", "x", 9000), calls(h1, "b", "x", 9000)}}, ""},
+		{"the same upstream twice", mesh.Snapshot{Upstreams: []mesh.Upstream{calls(h1, "a", "x", 9000), calls(h1, "b", "x", 9000)}}, "intentions take both for a"},
+		{"an upstream twice", mesh.Snapshot{Upstreams: []mesh.Upstream{calls(h1, "a", "x", 9000), calls(h1, "a", "x", 9000)}}, ""},
 	} {
 		p := mustCompile(t, f, dps[0], c.snap)
 		if got := strings.Join(p.Warnings, "\n"); c.want == "" && got != "" || !strings.Contains(got, c.want) {

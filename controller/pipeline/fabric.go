@@ -3,8 +3,10 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // MAC is an Ethernet address; in JSON and text 00:00:00:00:00:01.
@@ -78,6 +80,17 @@ type Datapath struct {
 	Access map[string]uint32 `json:"access"`  // hosts attached here, and their ports
 	ToHost map[string]uint32 `json:"to_host"` // hosts further away, and the port towards each; may list attached ones too
 	Flood  []uint32          `json:"flood"`   // ports of the spanning tree, access ports among them
+	// Trunks are the ports to other switches, whatever leaves by them, and
+	// what they lead to. What comes in by a port that is neither here nor in
+	// Access is dropped.
+	Trunks map[uint32]Peer `json:"trunks"`
+}
+
+// Peer is the other end of a link between switches; the zero value is an
+// unknown one, such as that of a tunnel.
+type Peer struct {
+	Datapath string `json:"datapath,omitzero"`
+	Port     uint32 `json:"port,omitzero"`
 }
 
 // Validate tells all that is wrong with the fabric, in one error.
@@ -161,6 +174,12 @@ func (d Datapath) validate(hosts map[string]Host) error {
 	}
 	for _, port := range d.Flood {
 		check("the flood list", port)
+	}
+	for _, port := range slices.Sorted(maps.Keys(d.Trunks)) {
+		check("a trunk", port)
+		if host, ok := seen[port]; ok {
+			bad("port %d is a trunk, and host %s is attached at it", port, host)
+		}
 	}
 	return errors.Join(errs...)
 }

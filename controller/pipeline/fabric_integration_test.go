@@ -40,8 +40,8 @@ func newRealLab(t testing.TB) *realLab {
 	f, _ := line()
 	l.fabric = f
 	l.dps = []pipeline.Datapath{
-		{Name: "s1", DPID: 1, Access: map[string]uint32{"h1": 1, "h2": 2}, ToHost: map[string]uint32{"h3": 3}, Flood: []uint32{1, 2, 3}},
-		{Name: "s2", DPID: 2, Access: map[string]uint32{"h3": 1}, ToHost: map[string]uint32{"h1": 2, "h2": 2}, Flood: []uint32{1, 2}},
+		{Name: "s1", DPID: 1, Access: map[string]uint32{"h1": 1, "h2": 2}, ToHost: map[string]uint32{"h3": 3}, Flood: []uint32{1, 2, 3}, Trunks: map[uint32]pipeline.Peer{3: {}}},
+		{Name: "s2", DPID: 2, Access: map[string]uint32{"h3": 1}, ToHost: map[string]uint32{"h1": 2, "h2": 2}, Flood: []uint32{1, 2}, Trunks: map[uint32]pipeline.Peer{2: {}}},
 	}
 	l.ovs.AddBridge("s1")
 	l.ovs.AddBridge("s2")

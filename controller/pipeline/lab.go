@@ -23,9 +23,23 @@ func FromLab(lab *topo.Lab, mesh bool) (Fabric, []Datapath) {
 			f.Hosts = append(f.Hosts, Host{Name: n.Name, Addr: n.IPv4.Addr(), MAC: MAC(n.MAC)})
 		case topo.KindSwitch:
 			w := ways[n.Name]
-			dps = append(dps, Datapath{Name: n.Name, DPID: n.DPID, Access: w.Access, ToHost: w.ToHost, Flood: w.Flood})
+			dps = append(dps, Datapath{Name: n.Name, DPID: n.DPID, Access: w.Access, ToHost: w.ToHost, Flood: w.Flood, Trunks: trunks(lab, n.Name)})
 		}
 	}
 	slices.SortFunc(dps, func(a, b Datapath) int { return cmp.Compare(a.Name, b.Name) })
 	return f, dps
+}
+
+// trunks are the ports of a switch that lead to other switches.
+func trunks(lab *topo.Lab, name string) map[uint32]Peer {
+	out := map[uint32]Peer{}
+	for _, l := range lab.Links {
+		for _, ends := range [][2]topo.Endpoint{{l.A, l.B}, {l.B, l.A}} {
+			// Hosts have no OpenFlow ports.
+			if ends[0].Node == name && ends[1].Port != 0 {
+				out[ends[0].Port] = Peer{Datapath: ends[1].Node, Port: ends[1].Port}
+			}
+		}
+	}
+	return out
 }
