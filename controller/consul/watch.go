@@ -1,6 +1,8 @@
-// Package consul follows a Consul catalog with blocking queries and turns it
-// into snapshots of the mesh: services and their health, and the upstreams
-// of sidecar registrations. It only reads, and knows nothing of switches.
+// Package consul follows a Consul catalog and its configuration entries with
+// blocking queries and turns them into snapshots of the mesh: services, their
+// health, subsets and routes, the upstreams of sidecar registrations,
+// intentions and limits. It only reads, and knows nothing of switches. The
+// page docs/consul.md lists what is honoured, field by field.
 package consul
 
 import (
@@ -21,8 +23,12 @@ type Config struct {
 	Logger   *slog.Logger
 	Wait     time.Duration // longest wait of one query at Consul, 1 min
 	Spacing  time.Duration // time between two queries of one kind in the long run, 20 ms
-	Debounce time.Duration // how long changes are gathered before a snapshot, 3 ms
+	Debounce time.Duration // least time between two snapshots, 3 ms
 	MaxRetry time.Duration // longest pause after an error, 3 s
+
+	// DefaultDeny says what holds between services that no intention names.
+	// Nil: what Consul's agent is configured for.
+	DefaultDeny *bool
 }
 
 const (
@@ -32,6 +38,7 @@ const (
 	defaultMaxRetry = 3 * time.Second
 	firstRetry      = 50 * time.Millisecond
 	burst           = 20 // queries that may come without spacing after a quiet time
+	patience        = 3  // refusals of a chain after which the rest does not wait for it
 )
 
 func (c Config) withDefaults() Config {
@@ -52,26 +59,28 @@ func (c Config) withDefaults() Config {
 
 // Watch calls emit with each new state of the catalog until ctx ends, and
 // returns ctx's error then. It calls emit from one goroutine, never before
-// it has seen all services once, and only when something has changed. While
-// Consul cannot be reached, or answers from a catalog that does not yet list
-// Consul's own servers, the last state stands; Watch tries again for ever.
+// it has seen all services and configuration entries once, and only when
+// something has changed. While Consul cannot be reached, or answers from a
+// catalog that does not yet list Consul's own servers, the last state
+// stands; Watch tries again for ever.
 func Watch(ctx context.Context, cfg Config, emit func(mesh.Snapshot)) error {
 	if cfg.Client == nil {
 		return errors.New("watch Consul: no client given; set Config.Client")
 	}
-	w := &watcher{cfg: cfg.withDefaults(), updates: make(chan update)}
-	return w.run(ctx, emit)
+	return newWatcher(cfg.withDefaults()).run(ctx, emit)
 }
 
-// query asks Consul once; index 0 does not wait.
-type query func(ctx context.Context, opts *api.QueryOptions) (deliver func(context.Context), meta *api.QueryMeta, err error)
+// query asks Consul once; index 0 does not wait. Apply takes the answer over
+// into the registry, in the goroutine that owns it.
+type query func(opts *api.QueryOptions) (apply func(*registry), meta *api.QueryMeta, err error)
 
 // follow repeats a blocking query until ctx ends, by the rules of Consul's
 // documentation ("Blocking Queries", implementation details): an index that
 // goes backwards starts again at 0, an index is at least 1, queries are
 // spaced, and errors back off with jitter.
-func (w *watcher) follow(ctx context.Context, what string, ask query) {
-	index, retry, failing := uint64(0), firstRetry, false
+func (w *watcher) follow(ctx context.Context, l loop) {
+	index, retry, failures := uint64(0), firstRetry, 0
+	ask := w.ask(l.topic)
 	var due time.Time // when the next query would come at an even pace
 	for ctx.Err() == nil {
 		now := time.Now()
@@ -81,24 +90,33 @@ func (w *watcher) follow(ctx context.Context, what string, ask query) {
 		pause(ctx, due.Sub(now)-burst*w.cfg.Spacing)
 		due = due.Add(w.cfg.Spacing)
 		opts := (&api.QueryOptions{WaitIndex: index, WaitTime: w.cfg.Wait}).WithContext(ctx)
-		deliver, meta, err := ask(ctx, opts)
+		apply, meta, err := ask(opts)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			if !failing {
-				w.cfg.Logger.Warn("consul query failed; the last state stands", "query", what, "error", err)
+			if failures++; failures == 1 {
+				w.cfg.Logger.Log(ctx, l.topic.level(), "consul query failed; the last state stands", "query", l.topic.String(), "error", err)
 			}
-			failing, index = true, 0
+			// One broken chain must not hold back the rest; a list that is
+			// missing must, for nobody knows what it forbids.
+			if refused := (api.StatusError{}); l.topic.kind == kindChain && failures >= patience && errors.As(err, &refused) {
+				w.send(ctx, update{l, func(r *registry) { r.refused(l.topic, err) }})
+			}
+			index = 0
 			pause(ctx, retry/2+rand.N(retry/2))
 			retry = min(2*retry, w.cfg.MaxRetry)
 			continue
-		case failing:
-			w.cfg.Logger.Info("consul answers again", "query", what)
-			failing, retry = false, firstRetry
+		case failures > 0:
+			w.cfg.Logger.Log(ctx, l.topic.level(), "consul answers again", "query", l.topic.String())
+			failures, retry = 0, firstRetry
+			select {
+			case w.back <- struct{}{}:
+			default:
+			}
 		}
 		index = nextIndex(index, meta.LastIndex)
-		deliver(ctx)
+		w.send(ctx, update{l, apply})
 	}
 }
 

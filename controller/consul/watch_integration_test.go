@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -240,7 +241,7 @@ func TestSnapshotsFollowConsul(t *testing.T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := 1; i < len(f.all); i++ {
-		if fmt.Sprint(f.all[i]) == fmt.Sprint(f.all[i-1]) {
+		if reflect.DeepEqual(f.all[i], f.all[i-1]) {
 			t.Errorf("snapshot %d is the one before it: %+v", i, f.all[i])
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,11 @@ func (a agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var now answer
 	var body any
 	switch name := path.Base(r.URL.Path); {
+	case name == "self":
+		_, _ = w.Write([]byte(`{"DebugConfig": {"DefaultIntentionPolicy": "deny"}}`))
+		return
+	case strings.HasPrefix(r.URL.Path, "/v1/config/") && r.URL.Query().Get("index") == "":
+		now.index, body = "5", []api.ConfigEntry{}
 	case name == "services":
 		select {
 		case now = <-a:
@@ -96,8 +102,8 @@ func TestEmptyCatalogSaysNothing(t *testing.T) {
 	a, snaps := watch(t)
 	a <- empty
 	a <- filled
-	if first := await(t, snaps); len(first.Services) != 1 || len(first.Services[0].Instances) != 1 {
-		t.Errorf("the first snapshot is %+v, want web with one instance", first)
+	if first := await(t, snaps); len(first.Services) != 1 || len(first.Services[0].Instances) != 1 || !first.DefaultDeny {
+		t.Errorf("the first snapshot is %+v, want web with one instance, and deny", first)
 	}
 	a <- empty
 	a <- more

@@ -2,30 +2,38 @@ package consul
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/consul/api"
 
 	"meshlab.dev/meshlab/controller/mesh"
 )
 
-// watcher owns the state; only run touches it, and all else sends updates.
+// watcher asks Consul. Its registry belongs to run; all else sends updates.
 type watcher struct {
 	cfg     Config
 	updates chan update
+	back    chan struct{} // Consul answers again after a failure
 }
 
-// update is one answer of Consul: all service names, or all entries of one.
+// loop is one life of the questions about a topic.
+type loop struct {
+	topic topic
+	life  int
+}
+
+// update is one answer of Consul.
 type update struct {
-	names   []string // sorted; nil: entries of service
-	service string
-	entries []*api.ServiceEntry
+	loop  loop
+	apply func(*registry)
+}
+
+// coherence is how long an emit waits for answers that belong to those that
+// have come: the chain of a service whose first entry was just written, or
+// the definition of a subset that a chain names.
+const coherence = 200 * time.Millisecond
+
+func newWatcher(cfg Config) *watcher {
+	return &watcher{cfg: cfg, updates: make(chan update), back: make(chan struct{}, 1)}
 }
 
 func (w *watcher) send(ctx context.Context, u update) {
@@ -35,103 +43,90 @@ func (w *watcher) send(ctx context.Context, u update) {
 	}
 }
 
+// loops starts and stops the goroutines that ask, one for each topic.
+type loops struct {
+	run  func(context.Context, loop)
+	ctx  context.Context
+	wg   sync.WaitGroup
+	stop map[topic]context.CancelFunc
+	life map[topic]int
+	next int
+}
+
+func (l *loops) follow(t topic) {
+	ctx, stop := context.WithCancel(l.ctx)
+	l.next++
+	l.stop[t], l.life[t] = stop, l.next
+	this := loop{t, l.next}
+	l.wg.Go(func() { l.run(ctx, this) })
+}
+
+func (l *loops) drop(t topic) {
+	l.stop[t]()
+	delete(l.stop, t)
+	delete(l.life, t)
+}
+
 func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var loops sync.WaitGroup
-	defer loops.Wait()
+	asking := &loops{ctx: ctx, run: w.follow, stop: map[topic]context.CancelFunc{}, life: map[topic]int{}}
+	defer asking.wg.Wait()
 	defer cancel()
-	loops.Go(func() { w.follow(ctx, "services of the catalog", w.services) })
+	r := newRegistry(w.cfg.DefaultDeny, asking)
+	asking.wg.Go(func() { w.followPolicy(ctx) })
 
-	stops := map[string]context.CancelFunc{}  // of each listed service
-	known := map[string][]*api.ServiceEntry{} // listed and answered at least once
-	var last *mesh.Snapshot
-	var told []string // warnings about the present registrations
-	listed := false
 	settle := time.NewTimer(time.Hour)
 	settle.Stop()
-	pending := false
+	var emitted, held time.Time // held: since when the present changes wait for more
+	pending, first := false, true
+	var told map[string]bool // warnings about the present state
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case u := <-w.updates:
-			if u.names != nil {
-				listed = true
-				for name, stop := range stops {
-					if _, ok := slices.BinarySearch(u.names, name); !ok {
-						stop()
-						delete(stops, name)
-						delete(known, name)
-					}
-				}
-				for _, name := range u.names {
-					if _, ok := stops[name]; ok {
-						continue
-					}
-					child, stop := context.WithCancel(ctx)
-					stops[name] = stop
-					loops.Go(func() { w.follow(child, "health of "+name, w.health(name)) })
-				}
-			} else if _, ok := stops[u.service]; ok { // else a late answer for a service that is gone
-				known[u.service] = u.entries
+			if asking.life[u.loop.topic] != u.loop.life {
+				continue // a late answer for something that is gone
 			}
-			if !pending {
+			r.answer(u.loop.topic, u.apply)
+			if !pending || !held.IsZero() {
 				pending = true
-				settle.Reset(w.cfg.Debounce)
+				settle.Reset(w.cfg.Debounce - time.Since(emitted))
 			}
 		case <-settle.C:
-			pending = false
-			if last == nil && (!listed || len(known) < len(stops)) {
-				continue // not complete yet
-			}
-			snap, warnings := snapshot(slices.Collect(maps.Values(known)))
-			for _, warning := range warnings {
-				if !slices.Contains(told, warning) {
-					w.cfg.Logger.Warn("registration cannot be honoured", "reason", warning)
-				}
-			}
-			told = warnings
-			if last != nil && reflect.DeepEqual(*last, snap) {
+			if first && !r.complete() {
+				pending = false
 				continue
 			}
-			last = &snap
+			if !r.coherent() {
+				if held.IsZero() {
+					held = time.Now()
+				}
+				if left := coherence - time.Since(held); left > 0 {
+					settle.Reset(left)
+					continue
+				}
+			}
+			pending, held = false, time.Time{}
+			snap, changed := r.snapshot()
+			if !changed && !first {
+				continue
+			}
+			told = w.tell(snap.Warnings, told)
+			emitted, first = time.Now(), false
 			emit(snap)
 		}
 	}
 }
 
-// consulService is the name under which Consul's servers list themselves.
-const consulService = "consul"
-
-// errNoServer is an answer that knows of no Consul server. A catalog that has
-// been filled lists at least the server that answers; one that does not is
-// that of a cluster which has just begun, and says nothing of the services.
-var errNoServer = errors.New("the catalog is not filled yet: it lists no Consul server")
-
-func (w *watcher) services(_ context.Context, opts *api.QueryOptions) (func(context.Context), *api.QueryMeta, error) {
-	all, meta, err := w.cfg.Client.Catalog().Services(opts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list services: %w", err)
-	}
-	if _, ok := all[consulService]; !ok && !meta.ResultsFilteredByACLs {
-		return nil, nil, fmt.Errorf("list services: %w", errNoServer)
-	}
-	names := make([]string, 0, len(all))
-	for name := range all {
-		if name != consulService {
-			names = append(names, name)
+// tell logs the warnings that were not there before.
+func (w *watcher) tell(warnings []string, told map[string]bool) map[string]bool {
+	now := make(map[string]bool, len(warnings))
+	for _, warning := range warnings {
+		if !told[warning] {
+			w.cfg.Logger.Warn("Consul asks for what layer 4 cannot do, or what cannot be used", "reason", warning)
 		}
+		now[warning] = true
 	}
-	slices.Sort(names)
-	return func(ctx context.Context) { w.send(ctx, update{names: names}) }, meta, nil
-}
-
-func (w *watcher) health(name string) query {
-	return func(_ context.Context, opts *api.QueryOptions) (func(context.Context), *api.QueryMeta, error) {
-		entries, meta, err := w.cfg.Client.Health().Service(name, "", false, opts)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read health of %s: %w", name, err)
-		}
-		return func(ctx context.Context) { w.send(ctx, update{service: name, entries: entries}) }, meta, nil
-	}
+	return now
 }
