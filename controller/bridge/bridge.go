@@ -21,8 +21,9 @@ func Connector(logger *slog.Logger) func(context.Context, string) (controller.Sw
 		if err != nil {
 			return nil, err
 		}
-		s := &connection{Conn: conn, packets: make(chan controller.PacketIn)}
-		go s.forward()
+		s := &connection{Conn: conn, packets: make(chan controller.PacketIn), removed: make(chan controller.FlowRemoved)}
+		go forward(conn.Done(), conn.PacketIns(), s.packets, func(in openflow.PacketIn) controller.PacketIn { return controller.PacketIn(in) })
+		go forward(conn.Done(), conn.FlowsRemoved(), s.removed, func(r openflow.FlowRemoved) controller.FlowRemoved { return controller.FlowRemoved(r) })
 		return s, nil
 	}
 }
@@ -40,34 +41,39 @@ func Refuse(frame []byte) ([]byte, error) {
 	return answer, nil
 }
 
-var _ controller.PacketSwitch = (*connection)(nil)
+var _ controller.EventSwitch = (*connection)(nil)
 
 // connection is an openflow.Conn in the types of package controller.
 type connection struct {
 	*openflow.Conn
 	packets chan controller.PacketIn
+	removed chan controller.FlowRemoved
 }
 
-func (c *connection) forward() {
+// forward hands on what comes from in until the connection has ended.
+func forward[From, To any](done <-chan struct{}, in <-chan From, out chan<- To, convert func(From) To) {
 	for {
 		select {
-		case <-c.Done():
+		case <-done:
 			return
-		case in, ok := <-c.Conn.PacketIns():
+		case v, ok := <-in:
 			if !ok {
 				return
 			}
 			select {
-			case <-c.Done():
+			case <-done:
 				return
-			case c.packets <- controller.PacketIn{InPort: in.InPort, Data: in.Data}:
+			case out <- convert(v):
 			}
 		}
 	}
 }
 
-// PacketIns implements controller.PacketSwitch.
+// PacketIns implements controller.EventSwitch.
 func (c *connection) PacketIns() <-chan controller.PacketIn { return c.packets }
+
+// FlowsRemoved implements controller.EventSwitch.
+func (c *connection) FlowsRemoved() <-chan controller.FlowRemoved { return c.removed }
 
 // Flows implements controller.Switch.
 func (c *connection) Flows(ctx context.Context) ([]controller.FlowStats, error) {

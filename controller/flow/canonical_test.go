@@ -15,7 +15,7 @@ func TestSealIsTheText(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	texts, cookies := map[string]uint64{}, map[uint64]string{}
 	alike := 0
-	for range 60_000 {
+	for range 20_000 {
 		f := randflow.Flow(r)
 		for range 2 { // in the order drawn, then in another
 			text, cookie := f.String(), f.Seal().Cookie
@@ -33,7 +33,7 @@ func TestSealIsTheText(t *testing.T) {
 			f.Cookie, f.Reason = 1, "another"
 		}
 	}
-	if len(texts) < 20_000 || alike < 60_000 {
+	if len(texts) < 10_000 || alike < 20_000 {
 		t.Errorf("%d texts, %d of them seen again: too few to say anything", len(texts), alike)
 	}
 }
@@ -42,7 +42,7 @@ func TestHashIsTheText(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	texts, hashes := map[string]uint64{}, map[uint64]string{}
 	alike := 0
-	for range 60_000 {
+	for range 20_000 {
 		g := randflow.Group(r)
 		text, hash := g.String(), g.Hash()
 		if known, ok := texts[text]; ok {
@@ -56,7 +56,7 @@ func TestHashIsTheText(t *testing.T) {
 		}
 		texts[text], hashes[hash] = hash, text
 	}
-	if len(texts) < 20_000 || alike < 5_000 {
+	if len(texts) < 8_000 || alike < 1_000 {
 		t.Errorf("%d texts, %d of them seen again: too few to say anything", len(texts), alike)
 	}
 }

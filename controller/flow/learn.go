@@ -48,6 +48,8 @@ func (lm LearnMatch) String() string {
 	}
 	// Neither the names nor the values are quite those of a match.
 	switch f := lm.Dst.Field; f {
+	case InputPort:
+		return "in_port_oxm=" + valueString(f, lm.Value)
 	case EthType:
 		return "eth_type=" + hexString(lm.Value)
 	case IPProto:

@@ -5,27 +5,96 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"meshlab.dev/meshlab/controller/flow"
 )
 
-// Change is what Apply does, in the order of the fields: nothing is taken
-// away before all that is new is there. A group must not be in use by a
-// flow that stays when it is deleted: its flows go with it.
+// Change is what Apply does. What may be large comes by iterators, nil for
+// none, so that nobody has to hold all of it. Each must yield the same values
+// every time, as slices.Values does: a part that is refused is looked up again
+// for the error.
+//
+// All but the meters is one atomic bundle: packets meet all of it or nothing.
+// Deletion comes before addition only for the sake of flows with Notify that
+// another replaces: deleted they tell their last counters, overwritten they
+// do not.
+//
+// With a group or a meter go all flows that use it.
 type Change struct {
-	AddGroups     []flow.Group
-	ModifyGroups  []flow.Group
-	AddFlows      []flow.Flow // one with the same table, priority and match is replaced
-	DeleteCookies []uint64    // every flow with exactly this cookie, in any table
+	Meters        []flow.Meter // added, or replaced when there; before the bundle
+	AddGroups     iter.Seq[flow.Group]
+	ModifyGroups  iter.Seq[flow.Group]
+	DeleteCookies []uint64            // every flow with exactly this cookie, in any table
+	AddFlows      iter.Seq[flow.Flow] // one with the same table, priority and match is replaced
 	DeleteGroups  []uint32
+	DeleteMeters  []uint32 // after the bundle
 }
 
 // Empty tells whether there is nothing to do.
-func (c Change) Empty() bool { return c.size() == 0 }
+func (c Change) Empty() bool {
+	return len(c.Meters)+len(c.DeleteMeters) == 0 && c.bundleEmpty()
+}
 
-func (c Change) size() int {
-	return len(c.AddGroups) + len(c.ModifyGroups) + len(c.AddFlows) + len(c.DeleteCookies) + len(c.DeleteGroups)
+func (c Change) bundleEmpty() bool {
+	for range each(c.AddFlows) {
+		return false
+	}
+	for range each(c.AddGroups) {
+		return false
+	}
+	for range each(c.ModifyGroups) {
+		return false
+	}
+	return len(c.DeleteCookies)+len(c.DeleteGroups) == 0
+}
+
+// each is seq, also when that is nil.
+func each[T any](seq iter.Seq[T]) iter.Seq[T] {
+	if seq == nil {
+		return func(func(T) bool) {}
+	}
+	return seq
+}
+
+// part is a part of a bundle, by its place in the order.
+type part int
+
+const (
+	addGroups part = iota
+	modifyGroups
+	deleteCookies
+	addFlows
+	deleteGroups
+	partCount
+)
+
+// describe says what the i-th message of a part is, as an ApplyError does.
+func (c Change) describe(p part, i int) (what, text string) {
+	switch p {
+	case addGroups:
+		return "add group", textOf(c.AddGroups, i)
+	case modifyGroups:
+		return "modify group", textOf(c.ModifyGroups, i)
+	case deleteCookies:
+		return "delete flows by cookie", fmt.Sprintf("%#x", c.DeleteCookies[i])
+	case addFlows:
+		return "add flow", textOf(c.AddFlows, i)
+	default:
+		return "delete group", fmt.Sprint(c.DeleteGroups[i])
+	}
+}
+
+// textOf prints the i-th value, counted from 0.
+func textOf[T fmt.Stringer](seq iter.Seq[T], i int) string {
+	for v := range each(seq) {
+		if i == 0 {
+			return v.String()
+		}
+		i--
+	}
+	return "it was not yielded again"
 }
 
 // Bundle messages are ONF extension 230 in OpenFlow 1.3; their numbers and
@@ -61,152 +130,86 @@ func decodeBundleControl(body []byte) (id uint32, kind uint16, ok bool) {
 	return binary.BigEndian.Uint32(body[8:]), binary.BigEndian.Uint16(body[12:]), true
 }
 
-// appendBundleAdd wraps an encoded message into a bundle-add message of the
-// same xid, as the extension demands.
-func appendBundleAdd(b []byte, id, xid uint32, inner []byte) []byte {
-	setXID(inner, xid)
-	body := make([]byte, 0, 16+len(inner))
-	body = binary.BigEndian.AppendUint32(body, experimenterONF)
-	body = binary.BigEndian.AppendUint32(body, bundleAdd)
-	body = binary.BigEndian.AppendUint32(body, id)
-	body = append(body, 0, 0)
-	body = binary.BigEndian.AppendUint16(body, bundleAtomicOrdered)
-	body = append(body, inner...)
-	return appendMessage(b, typeExperimenter, xid, body)
-}
+// ErrOutcomeUnknown is in the error of an Apply that ended between the
+// commit and its confirmation.
+var ErrOutcomeUnknown = errors.New("unknown whether the change was applied")
 
-// encodeChange makes all messages of a change, in order, xids open.
-func encodeChange(ch Change) ([][]byte, error) {
-	out := make([][]byte, 0, ch.size())
-	add := func(msg []byte, err error) error {
-		out = append(out, msg)
-		return err
-	}
-	for _, g := range ch.AddGroups {
-		if err := add(encodeGroup(g, groupAdd)); err != nil {
-			return nil, err
-		}
-	}
-	for _, g := range ch.ModifyGroups {
-		if err := add(encodeGroup(g, groupModify)); err != nil {
-			return nil, err
-		}
-	}
-	for _, f := range ch.AddFlows {
-		if err := add(encodeFlow(f)); err != nil {
-			return nil, err
-		}
-	}
-	for _, cookie := range ch.DeleteCookies {
-		if err := add(encodeDelete(cookie)); err != nil {
-			return nil, err
-		}
-	}
-	for _, id := range ch.DeleteGroups {
-		if err := add(encodeGroupDelete(id)); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// describe says which part of the change its i-th message is.
-func (c Change) describe(i int) (what string, index int, text string) {
-	if i < len(c.AddGroups) {
-		return "add group", i, c.AddGroups[i].String()
-	}
-	i -= len(c.AddGroups)
-	if i < len(c.ModifyGroups) {
-		return "modify group", i, c.ModifyGroups[i].String()
-	}
-	i -= len(c.ModifyGroups)
-	if i < len(c.AddFlows) {
-		return "add flow", i, c.AddFlows[i].String()
-	}
-	i -= len(c.AddFlows)
-	if i < len(c.DeleteCookies) {
-		return "delete flows by cookie", i, fmt.Sprintf("%#x", c.DeleteCookies[i])
-	}
-	i -= len(c.DeleteCookies)
-	return "delete group", i, fmt.Sprint(c.DeleteGroups[i])
-}
-
-// Apply carries out the change as one atomic, ordered bundle and returns
-// once a barrier has confirmed it. Refused by the switch, it returns an
-// *ApplyError and nothing was applied; likewise when a flow or group does
-// not pass flow.Check. When ctx ends or the connection breaks while the
-// commit is under way, errors.Is(err, ErrOutcomeUnknown): read the flows
-// back. Calls of several goroutines run one after the other.
+// Apply carries out the change and returns once the switch has confirmed it.
+// Refused by the switch, it returns an *ApplyError and nothing was applied,
+// but for meters; likewise when a flow, group or meter does not pass the check
+// of package flow. When ctx ends or the connection breaks while the commit is
+// under way, errors.Is(err, ErrOutcomeUnknown): read the flows back. Calls of
+// several goroutines run one after the other.
+//
+// Messages are sent while further ones are encoded, a quarter of a MiB ahead
+// of the switch at most.
 func (c *Conn) Apply(ctx context.Context, ch Change) error {
 	if ch.Empty() {
 		return nil
 	}
-	msgs, err := encodeChange(ch)
-	if err != nil {
-		return fmt.Errorf("apply change to %s: %w", c.name(), err)
-	}
-	select {
-	case c.applying <- struct{}{}:
-		defer func() { <-c.applying }()
-	case <-ctx.Done():
-		return fmt.Errorf("apply change to %s: %w", c.name(), ctx.Err())
-	case <-c.done:
-		return fmt.Errorf("apply change to %s: %w", c.name(), c.Err())
-	}
-	if err := c.applyBundle(ctx, ch, msgs); err != nil {
+	if err := c.apply(ctx, ch); err != nil {
 		return fmt.Errorf("apply change to %s: %w", c.name(), err)
 	}
 	return nil
 }
 
-// ErrOutcomeUnknown is in the error of an Apply that ended between the
-// commit and its confirmation.
-var ErrOutcomeUnknown = errors.New("unknown whether the change was applied")
+func (c *Conn) apply(ctx context.Context, ch Change) error {
+	select {
+	case c.applying <- struct{}{}:
+		defer func() { <-c.applying }()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.done:
+		return c.Err()
+	}
+	if err := c.addMeters(ctx, ch.Meters); err != nil {
+		return err
+	}
+	if !ch.bundleEmpty() {
+		if err := c.applyBundle(ctx, ch); err != nil {
+			return err
+		}
+	}
+	return c.deleteMeters(ctx, ch.DeleteMeters)
+}
 
 // applyBundle fills the bundle first and commits it only when the switch has
 // accepted every message: Open vSwitch answers a message it cannot read with
 // an error and leaves it out, and would then commit the rest.
-func (c *Conn) applyBundle(ctx context.Context, ch Change, msgs [][]byte) error {
-	id := c.bundles.Add(1)
-	fill := c.register(len(msgs) + 2) // open, the messages, barrier
-	defer c.forget(fill)
-	size := 64
-	for _, msg := range msgs {
-		size += headerLen + 16 + len(msg)
+func (c *Conn) applyBundle(ctx context.Context, ch Change) error {
+	f := c.newFill(ctx, c.bundles.Add(1), ch)
+	defer f.end()
+	err := f.run()
+	if err == nil {
+		err = c.awaitBundle(ctx, f)
 	}
-	buf := appendMessage(make([]byte, 0, size), typeExperimenter, fill.first, bundleControlBody(id, bundleOpen))
-	for i, msg := range msgs {
-		buf = appendBundleAdd(buf, id, fill.first+1+uint32(i), msg)
-	}
-	buf = appendMessage(buf, typeBarrierRequest, fill.last, nil)
-	if err := c.send(ctx, buf); err != nil {
-		return err
-	}
-	if err := c.awaitBundle(ctx, fill, ch); err != nil {
-		c.discard(id)
+	if err != nil {
+		if f.sent {
+			c.discard(f.id)
+		}
 		return err
 	}
 
 	commit := c.register(2)
 	defer c.forget(commit)
-	buf = appendMessage(nil, typeExperimenter, commit.first, bundleControlBody(id, bundleCommit))
+	buf := appendMessage(nil, typeExperimenter, commit.first, bundleControlBody(f.id, bundleCommit))
 	buf = appendMessage(buf, typeBarrierRequest, commit.last, nil)
 	if err := c.send(ctx, buf); err != nil {
-		c.discard(id)
+		c.discard(f.id)
 		return err
 	}
-	return c.awaitCommit(ctx, fill, commit, ch)
+	return c.awaitCommit(ctx, f, commit)
 }
 
 // awaitBundle waits until the switch has seen the whole bundle.
-func (c *Conn) awaitBundle(ctx context.Context, fill *request, ch Change) error {
-	if err := c.await(ctx, fill); err != nil {
+func (c *Conn) awaitBundle(ctx context.Context, f *fill) error {
+	if err := c.await(ctx, f.request); err != nil {
 		return err
 	}
-	r := c.reply(fill)
+	r := c.reply(f.request)
 	switch {
 	case r.err != nil:
-		return applyError(r.err, fill, ch)
+		return f.refusal(r.err)
 	case r.bundle != bundleOpenReply:
 		return errors.New("open bundle: switch did not confirm it")
 	default:
@@ -217,7 +220,7 @@ func (c *Conn) awaitBundle(ctx context.Context, fill *request, ch Change) error 
 // awaitCommit waits for the barrier behind the commit. What is wrong with a
 // single message may show only now, under the xid it was added with: that
 // error says more than the one about the commit.
-func (c *Conn) awaitCommit(ctx context.Context, fill, commit *request, ch Change) error {
+func (c *Conn) awaitCommit(ctx context.Context, f *fill, commit *request) error {
 	if err := c.await(ctx, commit); err != nil {
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
@@ -228,19 +231,10 @@ func (c *Conn) awaitCommit(ctx context.Context, fill, commit *request, ch Change
 		}
 		return nil
 	}
-	if single := c.reply(fill).err; single != nil {
-		return applyError(single, fill, ch)
+	if single := c.reply(f.request).err; single != nil {
+		return f.refusal(single)
 	}
-	return applyError(r.err, fill, ch)
-}
-
-// applyError finds the part of the change that an error is about.
-func applyError(e *SwitchError, fill *request, ch Change) error {
-	if i := int64(e.xid) - int64(fill.first) - 1; i >= 0 && i < int64(ch.size()) {
-		what, index, text := ch.describe(int(i))
-		return &ApplyError{What: what, Index: index, Text: text, Cause: e}
-	}
-	return &ApplyError{What: "commit bundle", Index: -1, Cause: e}
+	return f.refusal(r.err)
 }
 
 // discard drops an open bundle; without an answer, as the caller has an

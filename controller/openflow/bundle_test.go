@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,13 +37,13 @@ func TestApplyOrder(t *testing.T) {
 	})
 	g := flow.Group{ID: 1}
 	err := c.Apply(fakeContext(t), Change{
-		DeleteGroups: []uint32{2}, DeleteCookies: []uint64{3}, AddFlows: []flow.Flow{{}},
-		ModifyGroups: []flow.Group{g}, AddGroups: []flow.Group{g},
+		DeleteGroups: []uint32{2}, DeleteCookies: []uint64{3}, AddFlows: slices.Values([]flow.Flow{{}}),
+		ModifyGroups: slices.Values([]flow.Group{g}), AddGroups: slices.Values([]flow.Group{g}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []msgType{0, 1, 100, 103, 2} // group add, modify; flow add, delete; group delete
+	want := []msgType{0, 1, 103, 100, 2} // group add, modify; flow delete, add; group delete
 	if len(inner) != len(want) {
 		t.Fatalf("bundle holds %v, want %v", inner, want)
 	}
@@ -120,11 +121,12 @@ func TestApplyRefusesBeforeSending(t *testing.T) {
 		change Change
 		want   string
 	}{
-		{"group too large", Change{AddGroups: []flow.Group{big}}, "exceed one message"},
-		{"flow too large", Change{AddFlows: []flow.Flow{long}}, "exceed one message"},
-		{"ct too large", Change{AddFlows: []flow.Flow{{Match: flow.Match{flow.EthType.Is(flow.EthTypeIPv4)}, Actions: []flow.Action{flow.CT{Commit: true, Exec: exec}}}}}, "exceed one message"},
-		{"flow against the rules", Change{AddFlows: []flow.Flow{{Match: flow.Match{flow.TCPDst.Is(1)}}}}, "needs a test"},
-		{"group against the rules", Change{ModifyGroups: []flow.Group{{Type: 9}}}, "unknown type"},
+		{"group too large", Change{AddGroups: slices.Values([]flow.Group{big})}, "exceed one message"},
+		{"flow too large", Change{AddFlows: slices.Values([]flow.Flow{long})}, "exceed one message"},
+		{"ct too large", Change{AddFlows: slices.Values([]flow.Flow{{Match: flow.Match{flow.EthType.Is(flow.EthTypeIPv4)}, Actions: []flow.Action{flow.CT{Commit: true, Exec: exec}}}})}, "exceed one message"},
+		{"flow against the rules", Change{AddFlows: slices.Values([]flow.Flow{{Match: flow.Match{flow.TCPDst.Is(1)}}})}, "needs a test"},
+		{"meter against the rules", Change{Meters: []flow.Meter{{}}}, "id is not within"},
+		{"group against the rules", Change{ModifyGroups: slices.Values([]flow.Group{{Type: 9}})}, "unknown type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := c.Apply(fakeContext(t), tt.change); err == nil || !strings.Contains(err.Error(), tt.want) {

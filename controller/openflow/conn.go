@@ -30,8 +30,9 @@ type Config struct {
 const (
 	defaultEchoInterval = 5 * time.Second
 	silentIntervals     = 3
-	packetInQueue       = 256 // packets waiting for the controller, at up to 64 KiB each
-	writeQueue          = 64  // encoded requests waiting for the socket
+	packetInQueue       = 256  // packets waiting for the controller, at up to 64 KiB each
+	flowRemovedQueue    = 8192 // notices waiting for the controller, at some 500 bytes each
+	writeQueue          = 64   // encoded requests waiting for the socket
 )
 
 // Conn is a live connection. Its methods may be called by any number of
@@ -43,15 +44,16 @@ type Conn struct {
 	nc       net.Conn
 	dpid     uint64
 
-	out      chan []byte
-	packets  chan PacketIn
-	dropped  atomic.Uint64
+	out      chan block
+	packets  queue[PacketIn]
+	removed  queue[FlowRemoved]
 	heard    atomic.Bool // since the last tick of the echo timer
 	bundles  atomic.Uint32
 	applying chan struct{} // holds one token while an Apply is under way
 
 	mu       sync.Mutex // guards what follows, and the fields of requests
 	nextXID  uint32
+	nextRun  uint32
 	requests []*request
 	err      error
 
@@ -61,7 +63,7 @@ type Conn struct {
 }
 
 // Dial connects, agrees on OpenFlow 1.3, reads the datapath id and asks for
-// packet-ins. ctx bounds the handshake, not the life of the connection.
+// packet-ins and flow-removed messages. ctx bounds the handshake, not the life of the connection.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	c, err := newConn(ctx, cfg)
 	if err != nil {
@@ -97,8 +99,9 @@ func newConn(ctx context.Context, cfg Config) (*Conn, error) {
 		log:      cfg.Logger.With("switch", cfg.Address),
 		interval: cfg.EchoInterval,
 		nc:       nc,
-		out:      make(chan []byte, writeQueue),
-		packets:  make(chan PacketIn, packetInQueue),
+		out:      make(chan block, writeQueue),
+		packets:  newQueue[PacketIn](packetInQueue),
+		removed:  newQueue[FlowRemoved](flowRemovedQueue),
 		applying: make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}, nil
@@ -109,7 +112,8 @@ func newConn(ctx context.Context, cfg Config) (*Conn, error) {
 func (c *Conn) handshake(ctx context.Context) error {
 	r := bufio.NewReaderSize(c.nc, maxLen+1)
 	if err := c.hello(ctx, r); err != nil {
-		close(c.packets)
+		c.packets.close()
+		c.removed.close()
 		return err
 	}
 	c.loops.Add(3)
@@ -190,10 +194,41 @@ func (c *Conn) Close() error {
 // PacketIns is where packets for the controller arrive. It is closed when
 // the connection ends. Nobody reading, 256 packets wait and all further ones
 // are dropped and counted.
-func (c *Conn) PacketIns() <-chan PacketIn { return c.packets }
+func (c *Conn) PacketIns() <-chan PacketIn { return c.packets.items }
 
 // DroppedPacketIns is how many packets found the queue full.
-func (c *Conn) DroppedPacketIns() uint64 { return c.dropped.Load() }
+func (c *Conn) DroppedPacketIns() uint64 { return c.packets.dropped.Load() }
+
+// FlowsRemoved tells of flows with Notify that went, also while the
+// controller deletes them. It is closed when the connection ends. Nobody
+// reading, 8192 notices wait and all further ones are dropped and counted.
+func (c *Conn) FlowsRemoved() <-chan FlowRemoved { return c.removed.items }
+
+// DroppedFlowsRemoved is how many notices found the queue full.
+func (c *Conn) DroppedFlowsRemoved() uint64 { return c.removed.dropped.Load() }
+
+// queue holds what the switch sends unasked. It drops what finds it full, so
+// that the reader of the socket never waits.
+type queue[T any] struct {
+	items   chan T
+	dropped *atomic.Uint64
+}
+
+func newQueue[T any](size int) queue[T] {
+	return queue[T]{items: make(chan T, size), dropped: new(atomic.Uint64)}
+}
+
+// put tells whether this is the first item that is dropped.
+func (q queue[T]) put(item T) (firstDropped bool) {
+	select {
+	case q.items <- item:
+		return false
+	default:
+		return q.dropped.Add(1) == 1
+	}
+}
+
+func (q queue[T]) close() { close(q.items) }
 
 // fail ends the connection; the first reason is the one that Err tells.
 func (c *Conn) fail(err error) {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,14 +98,15 @@ func TestMultipartIsReassembled(t *testing.T) {
 func TestMultipartIsBounded(t *testing.T) {
 	s, c := dialFake(t, 0)
 	s.setHandle(func(s *fakeSwitch, m message) {
-		part := make([]byte, 60_000)
+		part := make([]byte, 60_000) // one group
+		binary.BigEndian.PutUint16(part, uint16(len(part)))
 		for sent := 0; sent <= maxMultipart; sent += len(part) {
-			s.reply(typeMultipartReply, m.xid, multipartBody(multipartFlow, true, part))
+			s.reply(typeMultipartReply, m.xid, multipartBody(multipartGroupDesc, true, part))
 		}
-		s.reply(typeMultipartReply, m.xid, multipartBody(multipartFlow, false, nil))
+		s.reply(typeMultipartReply, m.xid, multipartBody(multipartGroupDesc, false, nil))
 	})
-	if _, err := c.Flows(fakeContext(t)); !errors.Is(err, errTooLarge) {
-		t.Errorf("Flows = %v, want %v", err, errTooLarge)
+	if _, err := c.Groups(fakeContext(t)); !errors.Is(err, errTooLarge) {
+		t.Errorf("Groups = %v, want %v", err, errTooLarge)
 	}
 }
 
@@ -227,13 +230,108 @@ func TestAnsweringSwitchIsKept(t *testing.T) {
 }
 
 func packetInBody(port uint32, data string) []byte {
+	return packetInWith(binary.BigEndian.AppendUint32([]byte{0x80, 0, 0, 4}, port), data)
+}
+
+// packetInWith is of table 9, with these OXM fields.
+func packetInWith(oxm []byte, data string) []byte {
 	b := make([]byte, 16)
-	b[6], b[7] = byte(ReasonAction), 9
+	b[7] = 9
 	binary.BigEndian.PutUint64(b[8:], 0x1234)
-	b = append(b, 0, 1, 0, 12, 0x80, 0, 0, 4)
-	b = binary.BigEndian.AppendUint32(b, port)
-	b = append(b, make([]byte, 4+2)...)
-	return append(b, data...)
+	start := len(b)
+	b = append(b, 0, 1)
+	b = binary.BigEndian.AppendUint16(b, uint16(4+len(oxm)))
+	b = pad(append(b, oxm...), start)
+	return append(append(b, 0, 0), data...)
+}
+
+// flowRemovedBody is of a learned flow that went after a FIN.
+func flowRemovedBody() []byte {
+	b := binary.BigEndian.AppendUint64(nil, flow.CookieLearned)
+	b = append(b, 0, 100, byte(flow.RemovedIdle), 48)
+	b = append(b, 0, 0, 0, 2, 0, 0, 0, 5) // 2 s and 5 ns
+	b = append(b, 0, 1, 0, 0)             // idle 1 s, hard none
+	b = binary.BigEndian.AppendUint64(b, 10)
+	b = binary.BigEndian.AppendUint64(b, 1000)
+	b, err := appendMatch(b, flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoTCP),
+		flow.IPv4Src.Is(0x0a000001), flow.TCPSrc.Is(40000), flow.Reg5.Is(80), flow.Reg6.Masked(1, 3)})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestDecodeFlowRemoved(t *testing.T) {
+	got, err := decodeFlowRemoved(flowRemovedBody())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := FlowRemoved{Table: 48, Priority: 100, Cookie: flow.CookieLearned, Reason: flow.RemovedIdle,
+		Duration: 2*time.Second + 5, Idle: time.Second, Packets: 10, Bytes: 1000,
+		Fields: map[flow.Field]uint64{flow.EthType: flow.EthTypeIPv4, flow.IPProto: flow.IPProtoTCP,
+			flow.IPv4Src: 0x0a000001, flow.TCPSrc: 40000, flow.Reg5: 80}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("decodeFlowRemoved\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDecodePacketIn(t *testing.T) {
+	oxm, err := appendMatch(nil, flow.Match{flow.InputPort.Is(3), flow.Reg0.Is(5), flow.Reg7.Is(0xffffffff),
+		flow.Reg3.Masked(1, 1), flow.CTMark.Is(9), flow.CTZone.Is(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oxm = oxm[4 : 4+8+8+8+12+8+6]
+	oxm = append(oxm, 0, 1, 16<<1, 4, 1, 1, 1, 1) // reg16, which is not known here
+	got, err := decodePacketIn(packetInWith(oxm, "frame"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := PacketIn{InPort: 3, Table: 9, Cookie: 0x1234, Regs: [8]uint32{0: 5, 7: 0xffffffff}, CTMark: 9, Data: []byte("frame")}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("decodePacketIn\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDecodeMatchRefuses(t *testing.T) {
+	for name, match := range map[string][]byte{
+		"nothing":             {},
+		"no OXM":              {0, 0, 0, 4, 0, 0, 0, 0},
+		"length below header": {0, 1, 0, 3, 0, 0, 0, 0},
+		"length beyond":       {0, 1, 0, 9, 0, 0, 0, 0},
+		"field header cut":    {0, 1, 0, 7, 0x80, 0, 0, 0},
+		"field beyond":        {0, 1, 0, 8, 0x80, 0, 0, 4},
+	} {
+		if _, err := decodeFlowRemoved(append(make([]byte, 40), match...)); !errors.Is(err, errShort) {
+			t.Errorf("flow-removed with %s: %v", name, err)
+		}
+		if _, err := decodePacketIn(append(make([]byte, 16), match...)); !errors.Is(err, errShort) {
+			t.Errorf("packet-in with %s: %v", name, err)
+		}
+	}
+	if _, err := decodePacketIn(packetInBody(1, "")[:16+16+1]); !errors.Is(err, errShort) {
+		t.Errorf("packet-in that ends in its padding: %v", err)
+	}
+}
+
+func TestFlowsRemovedAreBounded(t *testing.T) {
+	s, c := dialFake(t, 0)
+	s.setHandle(func(s *fakeSwitch, m message) {
+		s.reply(typeMultipartReply, m.xid, multipartBody(multipartPortDesc, false, nil))
+	})
+	const extra = 10
+	for range flowRemovedQueue + extra {
+		s.reply(typeFlowRemoved, 0, flowRemovedBody())
+	}
+	if _, err := c.Ports(fakeContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.DroppedFlowsRemoved(); got != extra {
+		t.Errorf("DroppedFlowsRemoved = %d, want %d", got, extra)
+	}
+	if r := <-c.FlowsRemoved(); r.Packets != 10 || r.Cookie != flow.CookieLearned {
+		t.Errorf("notice %+v", r)
+	}
 }
 
 func TestPacketInsAreBounded(t *testing.T) {
@@ -253,7 +351,7 @@ func TestPacketInsAreBounded(t *testing.T) {
 		t.Errorf("DroppedPacketIns = %d, want %d", got, extra)
 	}
 	p := <-c.PacketIns()
-	if p.InPort != 3 || p.TableID != 9 || p.Reason != ReasonAction || p.Cookie != 0x1234 || string(p.Data) != "frame" {
+	if p.InPort != 3 || p.Table != 9 || p.Cookie != 0x1234 || string(p.Data) != "frame" {
 		t.Errorf("packet-in = %+v", p)
 	}
 }
@@ -263,6 +361,7 @@ func TestBrokenStreamEndsConnection(t *testing.T) {
 		"length below the header":  {4, 2, 0, 3, 0, 0, 0, 0},
 		"another version":          {1, 2, 0, 8, 0, 0, 0, 0},
 		"packet-in cut short":      {4, 10, 0, 12, 0, 0, 0, 0, 1, 2, 3, 4},
+		"flow-removed cut short":   {4, 11, 0, 12, 0, 0, 0, 0, 1, 2, 3, 4},
 		"error message cut short":  {4, 1, 0, 9, 0, 0, 0, 0, 1},
 		"multipart part cut short": {4, 19, 0, 9, 0, 0, 0, 0, 1},
 	} {
@@ -290,12 +389,15 @@ func TestClose(t *testing.T) {
 	if _, err := c.Flows(ctx); !errors.Is(err, ErrClosed) {
 		t.Errorf("Flows = %v, want %v", err, ErrClosed)
 	}
-	change := Change{AddFlows: []flow.Flow{{}}}
+	change := Change{AddFlows: slices.Values([]flow.Flow{{}})}
 	if err := c.Apply(ctx, change); !errors.Is(err, ErrClosed) || errors.Is(err, ErrOutcomeUnknown) {
 		t.Errorf("Apply = %v, want %v", err, ErrClosed)
 	}
 	if _, open := <-c.PacketIns(); open {
 		t.Error("PacketIns is open after Close")
+	}
+	if _, open := <-c.FlowsRemoved(); open {
+		t.Error("FlowsRemoved is open after Close")
 	}
 }
 
@@ -319,12 +421,23 @@ func TestDialTCP(t *testing.T) {
 }
 
 // TestTransactionIDsWrap starts near the end of the numbers: ids of one
-// request stay consecutive, and 0 is never given out.
+// request stay consecutive, 0 is never given out, and bundles have their own.
 func TestTransactionIDsWrap(t *testing.T) {
-	c := &Conn{nextXID: 1<<32 - 5}
+	c := &Conn{nextXID: firstRun - 5, nextRun: 1<<32 - 5}
 	for range 3 {
-		if r := c.register(3); r.first == 0 || r.last != r.first+2 {
+		if r := c.register(3); r.first == 0 || r.last != r.first+2 || r.last >= firstRun {
 			t.Errorf("request has the ids %d to %d", r.first, r.last)
+		}
+	}
+	for range 3 {
+		r := c.registerRun()
+		if r.first < firstRun {
+			t.Errorf("bundle has the ids from %d", r.first)
+		}
+		c.endRun(r, r.first+10)
+		c.endRun(r, r.first+99) // said twice
+		if next := c.registerRun(); next.first != r.first+11 {
+			t.Errorf("bundle has the ids from %d, behind %d", next.first, r.first+10)
 		}
 	}
 }

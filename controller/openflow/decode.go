@@ -31,25 +31,6 @@ type PortDesc struct {
 	HWAddr net.HardwareAddr
 }
 
-// PacketInReason tells why a packet came (OpenFlow 1.3.5, section 7.4.1).
-type PacketInReason uint8
-
-// The reasons.
-const (
-	ReasonNoMatch    PacketInReason = 0
-	ReasonAction     PacketInReason = 1
-	ReasonInvalidTTL PacketInReason = 2
-)
-
-// PacketIn is a packet that a flow sent to the controller.
-type PacketIn struct {
-	InPort  uint32 // 0 when the switch did not tell it
-	TableID uint8
-	Reason  PacketInReason
-	Cookie  uint64 // of the flow
-	Data    []byte // an Ethernet frame, as a workload sent it: trust nothing in it
-}
-
 // decodeHello tells whether the peer speaks OpenFlow 1.3: by the version
 // bitmap when it sent one, else because its highest version is no lower
 // (OpenFlow 1.3.5, section 6.3.1).
@@ -87,20 +68,18 @@ func decodeMultipart(body []byte) (kind uint16, more bool, part []byte, err erro
 	return binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])&multipartMore != 0, body[8:], nil
 }
 
-// decodeFlowStats reads a run of ofp_flow_stats (section 7.3.5.2).
-func decodeFlowStats(b []byte) ([]FlowStats, error) {
+// decodeFlowStats appends a run of ofp_flow_stats to out (section 7.3.5.2).
+func decodeFlowStats(out []FlowStats, b []byte) ([]FlowStats, error) {
 	const fixed = 48 // up to the match, which has at least 8 bytes
-	var out []FlowStats
 	for len(b) > 0 {
 		entry, rest, err := cut(b, fixed+8)
 		if err != nil {
 			return nil, fmt.Errorf("decode flow %d: %w", len(out)+1, err)
 		}
 		b = rest
-		seconds, nanos := binary.BigEndian.Uint32(entry[4:]), binary.BigEndian.Uint32(entry[8:])
 		out = append(out, FlowStats{
 			Table:    entry[2],
-			Duration: time.Duration(seconds)*time.Second + time.Duration(nanos),
+			Duration: duration(entry[4:]),
 			Priority: binary.BigEndian.Uint16(entry[12:]),
 			Cookie:   binary.BigEndian.Uint64(entry[24:]),
 			Packets:  known(binary.BigEndian.Uint64(entry[32:])),
@@ -108,6 +87,11 @@ func decodeFlowStats(b []byte) ([]FlowStats, error) {
 		})
 	}
 	return out, nil
+}
+
+// duration reads seconds and nanoseconds, 32 bits each.
+func duration(b []byte) time.Duration {
+	return time.Duration(binary.BigEndian.Uint32(b))*time.Second + time.Duration(binary.BigEndian.Uint32(b[4:]))
 }
 
 // known turns the "not counted" of a switch, all ones, into 0.
@@ -118,13 +102,24 @@ func known(n uint64) uint64 {
 	return n
 }
 
-// decodeGroupDesc reads the ids of a run of ofp_group_desc (section 7.3.5.7).
-func decodeGroupDesc(b []byte) ([]uint32, error) {
-	var out []uint32
+// decodeGroupDesc appends the ids of a run of ofp_group_desc to out (section
+// 7.3.5.7).
+func decodeGroupDesc(out []uint32, b []byte) ([]uint32, error) {
+	return decodeIDs(out, b, "group")
+}
+
+// decodeMeterConfig appends the ids of a run of ofp_meter_config to out
+// (section 7.3.5.12).
+func decodeMeterConfig(out []uint32, b []byte) ([]uint32, error) {
+	return decodeIDs(out, b, "meter")
+}
+
+// decodeIDs reads entries that have their id behind length and kind.
+func decodeIDs(out []uint32, b []byte, what string) ([]uint32, error) {
 	for len(b) > 0 {
 		entry, rest, err := cut(b, 8)
 		if err != nil {
-			return nil, fmt.Errorf("decode group %d: %w", len(out)+1, err)
+			return nil, fmt.Errorf("decode %s %d: %w", what, len(out)+1, err)
 		}
 		b = rest
 		out = append(out, binary.BigEndian.Uint32(entry[4:]))
@@ -132,13 +127,12 @@ func decodeGroupDesc(b []byte) ([]uint32, error) {
 	return out, nil
 }
 
-// decodePortDesc reads a run of ofp_port (section 7.2.1), 64 bytes each.
-func decodePortDesc(b []byte) ([]PortDesc, error) {
+// decodePortDesc appends a run of ofp_port to out (section 7.2.1), 64 bytes each.
+func decodePortDesc(out []PortDesc, b []byte) ([]PortDesc, error) {
 	const size = 64
 	if len(b)%size != 0 {
 		return nil, fmt.Errorf("decode ports: %d bytes are no multiple of %d: %w", len(b), size, errShort)
 	}
-	out := make([]PortDesc, 0, len(b)/size)
 	for ; len(b) > 0; b = b[size:] {
 		name := b[16:32]
 		if end := bytes.IndexByte(name, 0); end >= 0 {
@@ -164,51 +158,3 @@ func cut(b []byte, atLeast int) (entry, rest []byte, err error) {
 	}
 	return b[:length], b[length:], nil
 }
-
-// decodePacketIn reads ofp_packet_in (section 7.4.1).
-func decodePacketIn(body []byte) (PacketIn, error) {
-	const fixed = 16
-	if len(body) < fixed+4 {
-		return PacketIn{}, fmt.Errorf("decode packet-in: %d of %d bytes: %w", len(body), fixed+4, errShort)
-	}
-	p := PacketIn{
-		Reason:  PacketInReason(body[6]),
-		TableID: body[7],
-		Cookie:  binary.BigEndian.Uint64(body[8:]),
-	}
-	match := body[fixed:]
-	kind, length := binary.BigEndian.Uint16(match), int(binary.BigEndian.Uint16(match[2:]))
-	padded := (length + 7) / 8 * 8
-	if kind != 1 || length < 4 || padded+2 > len(match) {
-		return PacketIn{}, fmt.Errorf("decode packet-in: match of type %d, length %d in %d bytes: %w", kind, length, len(match), errShort)
-	}
-	port, err := matchInPort(match[4:length])
-	if err != nil {
-		return PacketIn{}, fmt.Errorf("decode packet-in: %w", err)
-	}
-	p.InPort = port
-	p.Data = match[padded+2:]
-	return p, nil
-}
-
-// matchInPort finds the input port among OXM fields (section 7.2.3.2), 0
-// when it is not among them.
-func matchInPort(oxm []byte) (uint32, error) {
-	for len(oxm) > 0 {
-		if len(oxm) < 4 {
-			return 0, fmt.Errorf("match field header: %w", errShort)
-		}
-		header, length := binary.BigEndian.Uint32(oxm), int(oxm[3])
-		if 4+length > len(oxm) {
-			return 0, fmt.Errorf("match field of %d bytes: %w", length, errShort)
-		}
-		if header == oxmInPort {
-			return binary.BigEndian.Uint32(oxm[4:]), nil
-		}
-		oxm = oxm[4+length:]
-	}
-	return 0, nil
-}
-
-// oxmInPort is the header of OXM_OF_IN_PORT: class 0x8000, field 0, no mask, 4 bytes.
-const oxmInPort uint32 = 0x8000_0004

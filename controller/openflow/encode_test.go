@@ -22,50 +22,30 @@ func TestEncodedLengths(t *testing.T) {
 		}
 	}
 	for _, f := range sampleFlows() {
-		msg, err := encodeFlow(f)
+		msg, err := appendFlow(nil, 1, f)
 		check(f.String(), msg, err)
 	}
 	for _, g := range sampleGroups() {
 		for _, command := range []uint16{groupAdd, groupModify} {
-			msg, err := encodeGroup(g, command)
+			msg, err := appendGroup(nil, 1, g, command)
 			check(g.String(), msg, err)
 		}
 	}
-	msg, err := encodeDelete(1)
-	check("delete flows", msg, err)
-	msg, err = encodeGroupDelete(1)
+	check("delete flows", appendDelete(nil, 1, 1), nil)
+	msg, err := appendGroupDelete(nil, 1, 1)
 	check("delete group", msg, err)
-}
-
-// TestEncodingDoesNotShare encodes one flow twice at the same time: the
-// builders write into what they marshal.
-func TestEncodingDoesNotShare(t *testing.T) {
-	flows := sampleFlows()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for _, f := range flows {
-			_, _ = encodeFlow(f)
-		}
-	}()
-	for _, f := range flows {
-		if _, err := encodeFlow(f); err != nil {
-			t.Error(err)
-		}
-	}
-	<-done
+	msg, err = appendMeter(nil, 1, flow.Meter{ID: 1, Rate: 2, Burst: 3}, meterAdd)
+	check("add meter", msg, err)
+	msg, err = appendMeterDelete(nil, 1, 1)
+	check("delete meter", msg, err)
 }
 
 // TestEncodeDelete is the whole message by hand: all tables, cookie with a
 // full mask, any port, any group, an empty match and nothing behind it.
 func TestEncodeDelete(t *testing.T) {
-	msg, err := encodeDelete(0x4d4c000000000001)
-	if err != nil {
-		t.Fatal(err)
-	}
+	msg := appendDelete(nil, 7, 0x4d4c000000000001)
 	const want = "040e003800000007" + "4d4c000000000001" + "ffffffffffffffff" +
 		"ff03" + "00000000" // table, command, timeouts
-	setXID(msg, 7)
 	if got := hex.EncodeToString(msg); got[:len(want)] != want || got[2*36:2*44] != "ffffffffffffffff" || got[2*48:] != "0001000400000000" {
 		t.Errorf("delete by cookie is %s", got)
 	}
@@ -84,7 +64,7 @@ func TestEncodeActionBytes(t *testing.T) {
 		{"whole packet", flow.Controller{MaxLen: 0xffff}, "00000010fffffffdffff000000000000"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b, err := marshalActions([]flow.Action{tt.action})
+			b, err := appendActions(nil, []flow.Action{tt.action})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,5 +72,37 @@ func TestEncodeActionBytes(t *testing.T) {
 				t.Errorf("%s is\n%s, want\n%s", tt.action, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestEveryFieldHasANumber keeps oxms and the fields of package flow together.
+func TestEveryFieldHasANumber(t *testing.T) {
+	for f := flow.InputPort; f.Bits() != 0; f++ {
+		o, err := oxmOf(f)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if header := uint32(o.class)<<16 | uint32(o.field)<<9 | uint32(o.size); fieldOf(header) != f || fieldOf(header|1<<8) != flow.FieldInvalid {
+			t.Errorf("header %#x of %s is taken for %s", header, f, fieldOf(header))
+		}
+	}
+}
+
+func BenchmarkAppendFlow(b *testing.B) {
+	table := uint8(30)
+	f := flow.Flow{Table: 20, Priority: 100, Notify: true,
+		Match: flow.Match{flow.InputPort.Is(1), flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoTCP),
+			flow.IPv4Src.Is(0xc0a8010b), flow.TCPDst.Is(9341)},
+		Actions: []flow.Action{
+			flow.Load{Dst: flow.Reg3.All(), Value: 7}, flow.Load{Dst: flow.Reg5.All(), Value: 9341},
+			flow.SetField{Field: flow.IPv4Dst, Value: 0xf0000007}, flow.SetField{Field: flow.TCPDst, Value: 1},
+			flow.CT{Zone: 1, Table: &table}}}
+	buf := make([]byte, 0, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := appendFlow(buf, 1, f); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

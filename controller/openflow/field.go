@@ -1,11 +1,9 @@
 package openflow
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/contiv/libOpenflow/openflow13"
-	"github.com/contiv/libOpenflow/util"
 
 	"meshlab.dev/meshlab/controller/flow"
 )
@@ -23,61 +21,62 @@ const (
 	classNXM1  uint16 = 0x0001
 )
 
-// oxmOf says how a field is written. TCP flags have a number of the Nicira
+// oxms says how each field is written. TCP flags have a number of the Nicira
 // class because OpenFlow 1.3 has none.
-func oxmOf(f flow.Field) (oxm, error) {
-	if f >= flow.Reg0 && f <= flow.Reg7 {
-		return oxm{classNXM1, uint8(f - flow.Reg0), 4}, nil
-	}
-	switch f {
-	case flow.InputPort:
-		return oxm{classBasic, 0, 4}, nil
-	case flow.EthDst:
-		return oxm{classBasic, 3, 6}, nil
-	case flow.EthSrc:
-		return oxm{classBasic, 4, 6}, nil
-	case flow.EthType:
-		return oxm{classBasic, 5, 2}, nil
-	case flow.IPProto:
-		return oxm{classBasic, 10, 1}, nil
-	case flow.IPv4Src:
-		return oxm{classBasic, 11, 4}, nil
-	case flow.IPv4Dst:
-		return oxm{classBasic, 12, 4}, nil
-	case flow.TCPSrc:
-		return oxm{classBasic, 13, 2}, nil
-	case flow.TCPDst:
-		return oxm{classBasic, 14, 2}, nil
-	case flow.UDPSrc:
-		return oxm{classBasic, 15, 2}, nil
-	case flow.UDPDst:
-		return oxm{classBasic, 16, 2}, nil
-	case flow.ARPOp:
-		return oxm{classBasic, 21, 2}, nil
-	case flow.ARPSPA:
-		return oxm{classBasic, 22, 4}, nil
-	case flow.ARPTPA:
-		return oxm{classBasic, 23, 4}, nil
-	case flow.ARPSHA:
-		return oxm{classBasic, 24, 6}, nil
-	case flow.ARPTHA:
-		return oxm{classBasic, 25, 6}, nil
-	case flow.TCPFlags:
-		return oxm{classNXM1, 34, 2}, nil
-	case flow.CTState:
-		return oxm{classNXM1, 105, 4}, nil
-	case flow.CTZone:
-		return oxm{classNXM1, 106, 2}, nil
-	case flow.CTMark:
-		return oxm{classNXM1, 107, 4}, nil
-	case flow.CTLabel:
-		return oxm{classNXM1, 108, 16}, nil
-	default:
-		return oxm{}, fmt.Errorf("field %s has no number on the wire: add it to oxmOf", f)
-	}
+var oxms = [...]oxm{
+	flow.InputPort: {classBasic, 0, 4},
+	flow.EthDst:    {classBasic, 3, 6},
+	flow.EthSrc:    {classBasic, 4, 6},
+	flow.EthType:   {classBasic, 5, 2},
+	flow.IPProto:   {classBasic, 10, 1},
+	flow.IPv4Src:   {classBasic, 11, 4},
+	flow.IPv4Dst:   {classBasic, 12, 4},
+	flow.TCPSrc:    {classBasic, 13, 2},
+	flow.TCPDst:    {classBasic, 14, 2},
+	flow.UDPSrc:    {classBasic, 15, 2},
+	flow.UDPDst:    {classBasic, 16, 2},
+	flow.ARPOp:     {classBasic, 21, 2},
+	flow.ARPSPA:    {classBasic, 22, 4},
+	flow.ARPTPA:    {classBasic, 23, 4},
+	flow.ARPSHA:    {classBasic, 24, 6},
+	flow.ARPTHA:    {classBasic, 25, 6},
+	flow.Reg0:      {classNXM1, 0, 4},
+	flow.Reg1:      {classNXM1, 1, 4},
+	flow.Reg2:      {classNXM1, 2, 4},
+	flow.Reg3:      {classNXM1, 3, 4},
+	flow.Reg4:      {classNXM1, 4, 4},
+	flow.Reg5:      {classNXM1, 5, 4},
+	flow.Reg6:      {classNXM1, 6, 4},
+	flow.Reg7:      {classNXM1, 7, 4},
+	flow.TCPFlags:  {classNXM1, 34, 2},
+	flow.CTState:   {classNXM1, 105, 4},
+	flow.CTZone:    {classNXM1, 106, 2},
+	flow.CTMark:    {classNXM1, 107, 4},
+	flow.CTLabel:   {classNXM1, 108, 16},
 }
 
-// header is the field as move and load name it: without value and mask.
+func oxmOf(f flow.Field) (oxm, error) {
+	if int(f) >= len(oxms) || oxms[f].size == 0 {
+		return oxm{}, fmt.Errorf("field %s has no number on the wire: add it to oxms", f)
+	}
+	return oxms[f], nil
+}
+
+// fieldOf is the field that an OXM header names, flow.FieldInvalid when it is
+// masked or of no such field.
+func fieldOf(header uint32) flow.Field {
+	o := oxm{class: uint16(header >> 16), field: uint8(header >> 9 & 0x7f), size: uint8(header)}
+	if header>>8&1 == 0 && o.size != 0 {
+		for f, known := range oxms {
+			if known == o {
+				return flow.Field(f)
+			}
+		}
+	}
+	return flow.FieldInvalid
+}
+
+// header is the field as the builders name it: without value and mask.
 func header(f flow.Field) (*openflow13.MatchField, error) {
 	o, err := oxmOf(f)
 	if err != nil {
@@ -86,26 +85,51 @@ func header(f flow.Field) (*openflow13.MatchField, error) {
 	return &openflow13.MatchField{Class: o.class, Field: o.field, Length: o.size}, nil
 }
 
-// matchField is the field with a value, and a mask unless it is full.
-func matchField(fm flow.FieldMatch) (*openflow13.MatchField, error) {
-	o, err := oxmOf(fm.Field)
-	if err != nil {
-		return nil, err
-	}
-	m := &openflow13.MatchField{Class: o.class, Field: o.field, Length: o.size, Value: bigEndian(fm.Value, o.size)}
-	if fm.Mask != fm.Field.FullMask() {
-		m.HasMask = true
-		m.Length *= 2
-		m.Mask = bigEndian(fm.Mask, o.size)
-	}
-	return m, nil
+// appendHeader appends the field as move and load name it: without value and mask.
+func appendHeader(b []byte, f flow.Field) ([]byte, error) {
+	o, err := oxmOf(f)
+	return append(b, byte(o.class>>8), byte(o.class), o.field<<1, o.size), err
 }
 
-// bigEndian is the low size bytes of v.
-func bigEndian(v uint64, size uint8) util.Message {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], v)
-	return util.NewBuffer(b[8-min(size, 8):])
+// appendField appends the field with a value, and a mask unless it is full
+// (OpenFlow 1.3.5, section 7.2.3.2).
+func appendField(b []byte, fm flow.FieldMatch) ([]byte, error) {
+	o, err := oxmOf(fm.Field)
+	if err != nil {
+		return b, err
+	}
+	if fm.Mask == fm.Field.FullMask() {
+		b = append(b, byte(o.class>>8), byte(o.class), o.field<<1, o.size)
+		return appendValue(b, fm.Value, o.size), nil
+	}
+	b = append(b, byte(o.class>>8), byte(o.class), o.field<<1|1, o.size*2)
+	return appendValue(appendValue(b, fm.Value, o.size), fm.Mask, o.size), nil
+}
+
+// appendValue appends the low size bytes of v, the highest first.
+func appendValue(b []byte, v uint64, size uint8) []byte {
+	for i := int(size) - 1; i >= 0; i-- {
+		b = append(b, byte(v>>(8*i)))
+	}
+	return b
+}
+
+// emptyMatch is an OXM match of every packet, padded (section 7.2.3).
+const emptyMatch = "\x00\x01\x00\x04\x00\x00\x00\x00"
+
+// appendMatch appends an OXM match in the order that prerequisites demand.
+func appendMatch(b []byte, m flow.Match) ([]byte, error) {
+	var buf [16]flow.FieldMatch
+	start := len(b)
+	b = append(b, emptyMatch[:4]...)
+	for _, fm := range m.AppendCanonical(buf[:0]) {
+		var err error
+		if b, err = appendField(b, fm); err != nil {
+			return b, err
+		}
+	}
+	setLength(b[start:], len(b)-start)
+	return pad(b, start), nil
 }
 
 // ofsNbits packs the place and width of a range as the Nicira actions want

@@ -54,7 +54,7 @@ func FuzzFlowStats(f *testing.F) {
 	f.Add(append(bytes.Clone(entry), entry...))
 	f.Add(entry[:55])
 	f.Fuzz(func(t *testing.T, body []byte) {
-		flows, err := decodeFlowStats(body)
+		flows, err := decodeFlowStats(nil, body)
 		if err == nil && len(flows)*56 > len(body) {
 			t.Errorf("%d flows in %d bytes", len(flows), len(body))
 		}
@@ -65,7 +65,7 @@ func FuzzGroupDesc(f *testing.F) {
 	f.Add([]byte{0, 8, 1, 0, 0, 0, 0, 7})
 	f.Add([]byte{0, 0, 1, 0, 0, 0, 0, 7})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		groups, err := decodeGroupDesc(body)
+		groups, err := decodeGroupDesc(nil, body)
 		if err == nil && len(groups)*8 > len(body) {
 			t.Errorf("%d groups in %d bytes", len(groups), len(body))
 		}
@@ -75,7 +75,7 @@ func FuzzGroupDesc(f *testing.F) {
 func FuzzPortDesc(f *testing.F) {
 	f.Add(portEntry(1, "eth0"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ports, err := decodePortDesc(body)
+		ports, err := decodePortDesc(nil, body)
 		if err == nil && len(ports)*64 != len(body) {
 			t.Errorf("%d ports in %d bytes", len(ports), len(body))
 		}
@@ -101,6 +101,7 @@ func FuzzError(f *testing.F) {
 func FuzzPacketIn(f *testing.F) {
 	f.Add(packetInBody(3, "frame"))
 	f.Add(packetInBody(3, "")[:20])
+	f.Add(packetInWith([]byte{0, 1, 0, 4, 0, 0, 0, 9, 0, 1, 0xd6, 4, 0, 0, 0, 7, 0x80, 0, 1, 8, 1, 2, 3, 4, 0, 0, 0, 0}, "x"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		p, err := decodePacketIn(body)
 		if err == nil && !bytes.HasSuffix(body, p.Data) {
@@ -116,10 +117,14 @@ func FuzzDispatch(f *testing.F) {
 	f.Add(appendMessage(nil, typeMultipartReply, 1, multipartBody(multipartFlow, true, make([]byte, 56))))
 	f.Add(appendMessage(nil, typeExperimenter, 3, bundleControlBody(1, bundleCommitReply)))
 	f.Add(appendMessage(nil, typeError, 2, []byte{0, 1, 0, 1}))
+	f.Add(appendMessage(nil, typeError, firstRun+1, []byte{0, 1, 0, 1}))
+	f.Add(appendMessage(nil, typeFlowRemoved, 0, flowRemovedBody()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := &Conn{log: slog.New(slog.DiscardHandler), out: make(chan []byte, 1), packets: make(chan PacketIn, 1)}
-		single, several := c.register(1), c.register(5)
+		c := &Conn{log: slog.New(slog.DiscardHandler), out: make(chan block, 1), packets: newQueue[PacketIn](1), removed: newQueue[FlowRemoved](1)}
+		single, several, run := c.register(1), c.register(5), c.registerRun()
 		single.kind = multipartFlow
+		read := 0
+		single.decode = func(part []byte) error { read += len(part); return nil }
 		r := bytes.NewReader(data)
 		for {
 			m, err := readMessage(r)
@@ -127,7 +132,10 @@ func FuzzDispatch(f *testing.F) {
 				break
 			}
 		}
-		for _, q := range []*request{single, several} {
+		if read > len(data) {
+			t.Errorf("%d bytes of parts in %d", read, len(data))
+		}
+		for _, q := range []*request{single, several, run} {
 			if got := len(c.reply(q).body); got > len(data) {
 				t.Errorf("%d bytes kept of %d", got, len(data))
 			}
@@ -135,6 +143,36 @@ func FuzzDispatch(f *testing.F) {
 		}
 		if len(c.requests) != 0 {
 			t.Error("a request cannot be forgotten")
+		}
+	})
+}
+
+func FuzzFlowRemoved(f *testing.F) {
+	f.Add(flowRemovedBody())
+	f.Add(flowRemovedBody()[:45])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := decodeFlowRemoved(body)
+		if err != nil {
+			return
+		}
+		if len(body) < 40+8+4*len(r.Fields) {
+			t.Errorf("%d fields in %d bytes", len(r.Fields), len(body))
+		}
+		for field, value := range r.Fields {
+			if value&^field.FullMask() != 0 && field.Bits()%8 == 0 {
+				t.Errorf("%s is %#x", field, value)
+			}
+		}
+	})
+}
+
+func FuzzMeterConfig(f *testing.F) {
+	f.Add([]byte{0, 24, 0, 6, 0, 0, 0, 7, 0, 1, 0, 16, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0})
+	f.Add([]byte{0, 0, 0, 6, 0, 0, 0, 7})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		meters, err := decodeMeterConfig(nil, body)
+		if err == nil && len(meters)*8 > len(body) {
+			t.Errorf("%d meters in %d bytes", len(meters), len(body))
 		}
 	})
 }

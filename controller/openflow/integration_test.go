@@ -66,8 +66,11 @@ func TestEncodingMatchesOfctl(t *testing.T) {
 	const reference = "reference"
 	ovs.AddBridge(reference)
 	groups, flows := sampleGroups(), sampleFlows()
-	if err := c.Apply(testContext(t), Change{AddGroups: groups, AddFlows: flows}); err != nil {
+	if err := c.Apply(testContext(t), Change{Meters: sampleMeters(), AddGroups: slices.Values(groups), AddFlows: slices.Values(flows)}); err != nil {
 		t.Fatal(err)
+	}
+	for _, m := range sampleMeters() {
+		ovs.Ofctl("add-meter", reference, m.String())
 	}
 	for _, g := range groups {
 		ovs.Ofctl("add-group", reference, g.String())
@@ -77,6 +80,8 @@ func TestEncodingMatchesOfctl(t *testing.T) {
 	}
 	compareLines(t, "flows", dump(ovs, bridge), dump(ovs, reference))
 	compareLines(t, "groups", dumpGroups(ovs, bridge), dumpGroups(ovs, reference))
+	meters := func(name string) []string { return strings.Split(ovs.Ofctl("dump-meters", name), "\n") }
+	compareLines(t, "meters", meters(bridge), meters(reference))
 	if got := len(dump(ovs, bridge)); got != len(flows) {
 		t.Errorf("%d flows in the switch, want %d: two samples have the same match", got, len(flows))
 	}
@@ -123,7 +128,7 @@ func TestReadBack(t *testing.T) {
 		sealed[i] = flow.Flow{Table: 3, Priority: 7, Match: flow.Match{flow.Reg0.Is(uint64(i))}, Actions: []flow.Action{flow.InPort{}}}.Seal()
 	}
 	groups := sampleGroups()
-	if err := c.Apply(ctx, Change{AddGroups: groups, AddFlows: sealed}); err != nil {
+	if err := c.Apply(ctx, Change{AddGroups: slices.Values(groups), AddFlows: slices.Values(sealed)}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := c.Flows(ctx)
@@ -167,7 +172,7 @@ func TestApplyIsAtomic(t *testing.T) {
 		return flow.Flow{Priority: 1, Match: flow.Match{flow.Reg0.Is(i)}}.Seal()
 	}
 	standing := good(100)
-	if err := c.Apply(ctx, Change{AddFlows: []flow.Flow{standing}}); err != nil {
+	if err := c.Apply(ctx, Change{AddFlows: slices.Values([]flow.Flow{standing})}); err != nil {
 		t.Fatal(err)
 	}
 	before := dump(ovs, bridge)
@@ -179,22 +184,22 @@ func TestApplyIsAtomic(t *testing.T) {
 	}{
 		{
 			"refused when added", // the switch cannot decode it
-			Change{AddFlows: []flow.Flow{good(1), {Priority: 2, Actions: []flow.Action{flow.Output{Port: 70000}}}, good(2)}, DeleteCookies: []uint64{standing.Cookie}},
+			Change{AddFlows: slices.Values([]flow.Flow{good(1), {Priority: 2, Actions: []flow.Action{flow.Output{Port: 70000}}}, good(2)}), DeleteCookies: []uint64{standing.Cookie}},
 			"add flow", 1,
 		},
 		{
 			"refused at commit", // the group is not there
-			Change{AddFlows: []flow.Flow{good(1), good(3), {Priority: 2, Actions: []flow.Action{flow.UseGroup{ID: 77}}}, good(2)}, DeleteCookies: []uint64{standing.Cookie}},
+			Change{AddFlows: slices.Values([]flow.Flow{good(1), good(3), {Priority: 2, Actions: []flow.Action{flow.UseGroup{ID: 77}}}, good(2)}), DeleteCookies: []uint64{standing.Cookie}},
 			"add flow", 2,
 		},
 		{
 			"group twice",
-			Change{AddGroups: []flow.Group{{ID: 5, Type: flow.GroupAll}, {ID: 5, Type: flow.GroupAll}}, AddFlows: []flow.Flow{good(1)}},
+			Change{AddGroups: slices.Values([]flow.Group{{ID: 5, Type: flow.GroupAll}, {ID: 5, Type: flow.GroupAll}}), AddFlows: slices.Values([]flow.Flow{good(1)})},
 			"add group", 1,
 		},
 		{
 			"unknown group modified",
-			Change{AddGroups: []flow.Group{{ID: 5}}, ModifyGroups: []flow.Group{{ID: 5}, {ID: 6}}, AddFlows: []flow.Flow{good(1)}},
+			Change{AddGroups: slices.Values([]flow.Group{{ID: 5}}), ModifyGroups: slices.Values([]flow.Group{{ID: 5}, {ID: 6}}), AddFlows: slices.Values([]flow.Flow{good(1)})},
 			"modify group", 1,
 		},
 	} {
@@ -214,7 +219,7 @@ func TestApplyIsAtomic(t *testing.T) {
 			}
 		})
 	}
-	if err := c.Apply(ctx, Change{AddFlows: []flow.Flow{good(1)}}); err != nil {
+	if err := c.Apply(ctx, Change{AddFlows: slices.Values([]flow.Flow{good(1)})}); err != nil {
 		t.Errorf("a good change after refused ones: %v", err)
 	}
 }
@@ -225,7 +230,7 @@ func TestDeleteByCookie(t *testing.T) {
 	a := flow.Flow{Table: 1, Priority: 1, Match: flow.Match{flow.Reg0.Is(1)}, Actions: []flow.Action{flow.Output{Port: 1}}}.Seal()
 	b := flow.Flow{Table: 200, Priority: 1, Match: flow.Match{flow.Reg0.Is(1)}, Actions: []flow.Action{flow.Output{Port: 2}}}.Seal()
 	foreign := flow.Flow{Table: 1, Priority: 2}
-	if err := c.Apply(ctx, Change{AddFlows: []flow.Flow{a, b, foreign}}); err != nil {
+	if err := c.Apply(ctx, Change{AddFlows: slices.Values([]flow.Flow{a, b, foreign})}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Apply(ctx, Change{DeleteCookies: []uint64{b.Cookie}}); err != nil {
@@ -240,7 +245,7 @@ func TestDeleteByCookie(t *testing.T) {
 	a2 := a
 	a2.Actions = []flow.Action{flow.Output{Port: 3}}
 	a2 = a2.Seal()
-	if err := c.Apply(ctx, Change{AddFlows: []flow.Flow{a2}, DeleteCookies: []uint64{a.Cookie}}); err != nil {
+	if err := c.Apply(ctx, Change{AddFlows: slices.Values([]flow.Flow{a2}), DeleteCookies: []uint64{a.Cookie}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(dump(ovs, bridge), "\n"); strings.Contains(got, "output:1") || !strings.Contains(got, "output:3") {
@@ -253,14 +258,14 @@ func TestGroupLifeCycle(t *testing.T) {
 	ctx := testContext(t)
 	g := flow.Group{ID: 9, Type: flow.GroupSelect, Buckets: []flow.Bucket{{Weight: 1, Actions: []flow.Action{flow.Output{Port: 1}}}}}
 	user := flow.Flow{Priority: 3, Actions: []flow.Action{flow.UseGroup{ID: 9}}}.Seal()
-	if err := c.Apply(ctx, Change{AddGroups: []flow.Group{g}, AddFlows: []flow.Flow{user}}); err != nil {
+	if err := c.Apply(ctx, Change{AddGroups: slices.Values([]flow.Group{g}), AddFlows: slices.Values([]flow.Flow{user})}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 255 { // 256 slots, as a load balancer has
 		g.Buckets = append(g.Buckets, flow.Bucket{Weight: 1, Actions: []flow.Action{
 			flow.Load{Dst: flow.Reg1.All(), Value: 0x0a000001 + uint64(i)}, flow.Load{Dst: flow.Reg2.Sub(0, 15), Value: 80}, flow.Resubmit{Table: 50}}})
 	}
-	if err := c.Apply(ctx, Change{ModifyGroups: []flow.Group{g}}); err != nil {
+	if err := c.Apply(ctx, Change{ModifyGroups: slices.Values([]flow.Group{g})}); err != nil {
 		t.Fatal(err)
 	}
 	if got := dumpGroups(ovs, bridge); len(got) != 1 || got[0] != g.String() {
@@ -279,7 +284,7 @@ func TestPacketOutAndIn(t *testing.T) {
 	ctx := testContext(t)
 	f := flow.Flow{Table: 4, Priority: 1, Match: flow.Match{flow.Reg3.Is(7)}, Actions: []flow.Action{flow.Controller{MaxLen: 0xffff}}}.Seal()
 	start := flow.Flow{Priority: 1, Actions: []flow.Action{flow.Load{Dst: flow.Reg3.All(), Value: 7}, flow.Resubmit{Table: 4}}}.Seal()
-	if err := c.Apply(ctx, Change{AddFlows: []flow.Flow{f, start}}); err != nil {
+	if err := c.Apply(ctx, Change{AddFlows: slices.Values([]flow.Flow{f, start})}); err != nil {
 		t.Fatal(err)
 	}
 	frame := make([]byte, 300)
@@ -291,7 +296,7 @@ func TestPacketOutAndIn(t *testing.T) {
 	}
 	select {
 	case p := <-c.PacketIns():
-		if p.InPort != 42 || p.TableID != 4 || p.Reason != ReasonAction || p.Cookie != f.Cookie || string(p.Data) != string(frame) {
+		if p.InPort != 42 || p.Table != 4 || p.Cookie != f.Cookie || string(p.Data) != string(frame) {
 			t.Errorf("packet came back as %+v", p)
 		}
 	case <-ctx.Done():
@@ -353,7 +358,7 @@ func BenchmarkApply10k(b *testing.B) {
 		b.StopTimer()
 		ovs.Ofctl("del-flows", bridge)
 		b.StartTimer()
-		if err := c.Apply(context.Background(), Change{AddFlows: flows}); err != nil {
+		if err := c.Apply(context.Background(), Change{AddFlows: slices.Values(flows)}); err != nil {
 			b.Fatal(err)
 		}
 	}

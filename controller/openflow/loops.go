@@ -12,7 +12,8 @@ import (
 // size cannot lock both sides up.
 func (c *Conn) readLoop(r *bufio.Reader) {
 	defer c.loops.Done()
-	defer close(c.packets)
+	defer c.packets.close()
+	defer c.removed.close()
 	for {
 		m, err := readMessage(r)
 		if err != nil {
@@ -37,13 +38,27 @@ func (c *Conn) dispatch(m message) error {
 	switch m.kind {
 	case typeEchoRequest:
 		select {
-		case c.out <- appendMessage(nil, typeEchoReply, m.xid, m.body):
+		case c.out <- block{data: appendMessage(nil, typeEchoReply, m.xid, m.body)}:
 		default:
 			c.log.Warn("echo request not answered: requests wait for the switch to read them")
 		}
 	case typeEchoReply, typeHello:
 	case typePacketIn:
-		return c.packetIn(m)
+		p, err := decodePacketIn(m.body)
+		if err != nil {
+			return err
+		}
+		if c.packets.put(p) {
+			c.log.Warn("packets for the controller are dropped: it does not keep up")
+		}
+	case typeFlowRemoved:
+		r, err := decodeFlowRemoved(m.body)
+		if err != nil {
+			return err
+		}
+		if c.removed.put(r) {
+			c.log.Warn("notices of removed flows are dropped: the controller does not keep up")
+		}
 	case typeError:
 		e, err := decodeError(m.xid, m.body)
 		if err != nil {
@@ -62,21 +77,6 @@ func (c *Conn) dispatch(m message) error {
 		c.complete(m.xid, func(r *request) { r.body = m.body })
 	default:
 		c.log.Debug("message of the switch ignored", "type", m.kind, "xid", m.xid)
-	}
-	return nil
-}
-
-func (c *Conn) packetIn(m message) error {
-	p, err := decodePacketIn(m.body)
-	if err != nil {
-		return err
-	}
-	select {
-	case c.packets <- p:
-	default:
-		if c.dropped.Add(1) == 1 {
-			c.log.Warn("packets for the controller are dropped: it does not keep up")
-		}
 	}
 	return nil
 }
@@ -100,9 +100,12 @@ func (c *Conn) writeLoop() {
 	for {
 		select {
 		case b := <-c.out:
-			if _, err := c.nc.Write(b); err != nil {
+			if _, err := c.nc.Write(b.data); err != nil {
 				c.fail(fmt.Errorf("connection to switch at %s is lost: send: %w", c.address, err))
 				return
+			}
+			if b.free != nil {
+				b.free <- b.data[:0]
 			}
 		case <-c.done:
 			return
@@ -133,7 +136,7 @@ func (c *Conn) echoLoop() {
 			return
 		}
 		select {
-		case c.out <- appendMessage(nil, typeEchoRequest, 0, nil):
+		case c.out <- block{data: appendMessage(nil, typeEchoRequest, 0, nil)}:
 		default: // so many requests wait that another would say nothing
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestResetRefusesConnection(t *testing.T) {
 	toUs := flow.Flow{Priority: 10,
 		Match:   flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoTCP), flow.IPv4Dst.Is(0x0a090063)},
 		Actions: []flow.Action{flow.Controller{MaxLen: 0xffff}}}.Seal()
-	if err := c.Apply(ctx, Change{AddFlows: []flow.Flow{toUs}}); err != nil {
+	if err := c.Apply(ctx, Change{AddFlows: slices.Values([]flow.Flow{toUs})}); err != nil {
 		t.Fatal(err)
 	}
 	go func() {

@@ -77,7 +77,34 @@ func sampleFlows() []flow.Flow {
 	for i, a := range actions {
 		flows = append(flows, flow.Flow{Table: 2, Priority: uint16(100 + i), Match: flow.Match{ip, tcp}, Actions: a})
 	}
+	learns := []flow.Learn{
+		{Table: 48, Priority: 100, IdleTimeout: 30, FinIdle: 1, Notify: true, Match: []flow.LearnMatch{
+			{Dst: flow.EthType.All(), Value: flow.EthTypeIPv4}, {Dst: flow.IPProto.All(), Value: flow.IPProtoTCP},
+			{Dst: flow.IPv4Src.All(), Src: flow.IPv4Src.All()}, {Dst: flow.TCPSrc.All(), Src: flow.TCPSrc.All()},
+			{Dst: flow.IPv4Dst.All(), Value: 0xc0a801fa}, {Dst: flow.TCPDst.All(), Value: 80}, {Dst: flow.TCPFlags.All(), Value: 2},
+			{Dst: flow.Reg5.Sub(0, 15), Src: flow.Reg6.Sub(16, 31)}, {Dst: flow.Reg5.Sub(16, 31), Value: 7},
+			{Dst: flow.Reg6.All(), Src: flow.CTMark.All()}, {Dst: flow.Reg7.Sub(3, 3), Value: 1}, {Dst: flow.Reg2.All(), Value: 0xdeadbeef},
+			{Dst: flow.EthSrc.All(), Value: 0x020000000001}, {Dst: flow.EthDst.All(), Src: flow.EthSrc.All()},
+			{Dst: flow.CTZone.All(), Value: 1}, {Dst: flow.CTMark.Sub(0, 7), Value: 0}, {Dst: flow.InputPort.All(), Src: flow.InputPort.All()},
+			{Dst: flow.CTLabel.Sub(0, 15), Src: flow.Reg5.Sub(0, 15)}, {Dst: flow.CTLabel.Sub(64, 127), Value: 1<<63 + 1}}},
+		{Table: 0, Priority: 32768, IdleTimeout: 1, Match: []flow.LearnMatch{
+			{Dst: flow.EthType.All(), Value: flow.EthTypeARP}, {Dst: flow.ARPOp.All(), Value: 1}, {Dst: flow.ARPSPA.All(), Value: 0x01020304},
+			{Dst: flow.ARPTHA.All(), Value: 5}, {Dst: flow.InputPort.All(), Value: uint64(flow.PortLocal)}}},
+		{Table: 7, Priority: 0, IdleTimeout: 65535, FinIdle: 65535, Match: []flow.LearnMatch{
+			{Dst: flow.EthType.All(), Value: flow.EthTypeIPv4}, {Dst: flow.IPProto.All(), Value: flow.IPProtoTCP}}},
+		{Table: 7, IdleTimeout: 2, Match: []flow.LearnMatch{
+			{Dst: flow.EthType.All(), Value: flow.EthTypeIPv4}, {Dst: flow.IPProto.All(), Value: flow.IPProtoUDP}, {Dst: flow.UDPDst.All(), Value: 53}}},
+	}
+	for i, l := range learns {
+		flows = append(flows, flow.Flow{Table: 5, Priority: uint16(i), Match: flow.Match{ip, tcp}, Notify: true, Actions: []flow.Action{l, flow.InPort{}}})
+	}
+	for i, m := range sampleMeters() {
+		flows = append(flows,
+			flow.Flow{Table: 6, Priority: uint16(i), Match: flow.Match{ip}, Meter: m.ID},
+			flow.Flow{Table: 7, Priority: uint16(i), Meter: m.ID, Notify: true, Actions: []flow.Action{flow.Controller{MaxLen: 128}}})
+	}
 	return append(flows,
+		flow.Flow{Table: 8, Priority: 1, Notify: true},
 		flow.Flow{Table: 3, Priority: 65535, Match: flow.Match{arp, flow.ARPOp.Is(1), flow.ARPTPA.Is(0xc0a801fa)}, Actions: arpReply()},
 		flow.Flow{Table: 0, Priority: 0, Actions: []flow.Action{flow.Resubmit{Table: 1}}},
 		flow.Flow{Table: flow.LastTable, Priority: 1})
@@ -108,4 +135,8 @@ func sampleGroups() []flow.Group {
 		{ID: 8, Type: flow.GroupAll, Buckets: []flow.Bucket{{Actions: []flow.Action{flow.Output{Port: 1}}}, {Actions: []flow.Action{flow.Output{Port: 2}}}}},
 		{ID: flow.MaxGroupID, Type: flow.GroupAll},
 	}
+}
+
+func sampleMeters() []flow.Meter {
+	return []flow.Meter{{ID: 1, Rate: 1, Burst: 1}, {ID: 1000, Rate: 10_000, Burst: 50_000}}
 }

@@ -30,7 +30,10 @@ const (
 	typeFeaturesReply    msgType = 6
 	typeSetConfig        msgType = 9
 	typePacketIn         msgType = 10
+	typeFlowRemoved      msgType = 11
 	typePacketOut        msgType = 13
+	typeFlowMod          msgType = 14
+	typeGroupMod         msgType = 15
 	typeMultipartRequest msgType = 18
 	typeMultipartReply   msgType = 19
 	typeBarrierRequest   msgType = 20
@@ -39,17 +42,19 @@ const (
 
 // Multipart types (OpenFlow 1.3.5, section 7.3.5, enum ofp_multipart_type).
 const (
-	multipartFlow      uint16 = 1
-	multipartGroupDesc uint16 = 7
-	multipartPortDesc  uint16 = 13
-	multipartMore      uint16 = 1 // flag OFPMPF_REPLY_MORE
+	multipartFlow        uint16 = 1
+	multipartGroupDesc   uint16 = 7
+	multipartMeterConfig uint16 = 10
+	multipartPortDesc    uint16 = 13
+	multipartMore        uint16 = 1 // flag OFPMPF_REPLY_MORE
 )
 
 // anyPort and anyGroup are OFPP_ANY and OFPG_ANY: a filter that lets all pass.
 const (
-	anyPort  uint32 = 0xffffffff
-	anyGroup uint32 = 0xffffffff
-	noBuffer uint32 = 0xffffffff // OFP_NO_BUFFER: the message carries the packet itself
+	anyPort   uint32 = 0xffffffff
+	anyGroup  uint32 = 0xffffffff
+	allMeters uint32 = 0xffffffff // OFPM_ALL
+	noBuffer  uint32 = 0xffffffff // OFP_NO_BUFFER: the message carries the packet itself
 )
 
 // errShort is in every error of a decoder that ran out of bytes.
@@ -84,7 +89,7 @@ func readMessage(r io.Reader) (message, error) {
 }
 
 // appendMessage appends a message with this body to b. The body must fit:
-// only encodeFlow and encodeGroup make bodies that may not, and they refuse.
+// only flows, groups and packets may make bodies that do not, and are refused.
 func appendMessage(b []byte, kind msgType, xid uint32, body []byte) []byte {
 	b = append(b, version, byte(kind))
 	b = binary.BigEndian.AppendUint16(b, uint16(headerLen+len(body)))
@@ -98,7 +103,8 @@ func helloBody() []byte {
 }
 
 // setConfigBody asks for whole packets: flags 0, miss_send_len 0xffff. To
-// Open vSwitch it also says that this connection wants packet-ins at all.
+// Open vSwitch it also says that this connection wants packet-ins and
+// flow-removed messages at all (ovs connmgr.c, ofconn_receives_async_msg).
 func setConfigBody() []byte { return []byte{0, 0, 0xff, 0xff} }
 
 // multipartRequest is the body of a request of a kind, with its own body.
@@ -108,13 +114,19 @@ func multipartRequest(kind uint16, body []byte) []byte {
 	return append(b, body...)
 }
 
-// flowStatsRequest asks for all flows of all tables (section 7.3.5.2).
-func flowStatsRequest() []byte {
-	b := []byte{0xff, 0, 0, 0} // table ALL, pad
+// flowStatsRequest asks for all flows of a table, or of flow.TableAll
+// (section 7.3.5.2).
+func flowStatsRequest(table uint8) []byte {
+	b := []byte{table, 0, 0, 0}
 	b = binary.BigEndian.AppendUint32(b, anyPort)
 	b = binary.BigEndian.AppendUint32(b, anyGroup)
-	b = append(b, make([]byte, 4+8+8)...)    // pad, cookie, cookie mask
-	return append(b, 0, 1, 0, 4, 0, 0, 0, 0) // an empty OXM match, padded
+	b = append(b, make([]byte, 4+8+8)...) // pad, cookie, cookie mask
+	return append(b, emptyMatch...)
+}
+
+// meterConfigRequest asks for all meters (section 7.3.5.12).
+func meterConfigRequest() []byte {
+	return append(binary.BigEndian.AppendUint32(nil, allMeters), 0, 0, 0, 0)
 }
 
 // packetOutBody lays out ofp_packet_out (section 7.3.7).

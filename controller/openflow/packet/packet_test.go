@@ -114,6 +114,27 @@ func TestBuildReset(t *testing.T) {
 	}
 }
 
+func TestBuildAbort(t *testing.T) {
+	p, err := ParseTCP(frame(t, syn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Flags, p.Ack, p.PayloadLen = PSH|ACK, 1234, 100
+	b := BuildAbort(p)
+	got, err := ParseTCP(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := TCPPacket{EthSrc: p.EthSrc, EthDst: p.EthDst, Src: p.Src, Dst: p.Dst, Seq: p.Seq, Flags: RST}
+	if got != want || !checksumsRight(b) {
+		t.Errorf("BuildAbort = %+v (checksums right: %v), want %+v", got, checksumsRight(b), want)
+	}
+	p.Flags = RST
+	if b := BuildAbort(p); b != nil {
+		t.Errorf("a reset is aborted by % x", b)
+	}
+}
+
 // checksumsRight adds up word by word what a receiver adds up (RFC 1071),
 // in 64 bits and not by the functions under test.
 func checksumsRight(b []byte) bool {

@@ -12,17 +12,33 @@ func BuildReset(p TCPPacket) []byte {
 	if p.Flags&RST != 0 {
 		return nil
 	}
-	var seq, ack uint32
-	flags := RST
+	answer := TCPPacket{EthSrc: p.EthDst, EthDst: p.EthSrc, Src: p.Dst, Dst: p.Src, Flags: RST}
 	if p.Flags&ACK != 0 {
-		seq = p.Ack
+		answer.Seq = p.Ack
 	} else {
-		flags |= ACK
-		ack = p.Seq + uint32(p.segmentLen())
+		answer.Flags |= ACK
+		answer.Ack = p.Seq + uint32(p.segmentLen())
 	}
+	return build(answer)
+}
+
+// BuildAbort makes the frame that ends the connection of p in the name of its
+// sender: a reset with the sequence number that the receiver expects next, if
+// p is the next segment (RFC 5961, section 3.2). A reset needs none: for one,
+// the result is nil.
+func BuildAbort(p TCPPacket) []byte {
+	if p.Flags&RST != 0 {
+		return nil
+	}
+	p.Ack, p.Flags = 0, RST
+	return build(p)
+}
+
+// build makes a segment without data.
+func build(p TCPPacket) []byte {
 	b := make([]byte, ethLen+ipLen+tcpLen)
-	copy(b, p.EthSrc[:])
-	copy(b[6:], p.EthDst[:])
+	copy(b, p.EthDst[:])
+	copy(b[6:], p.EthSrc[:])
 	binary.BigEndian.PutUint16(b[12:], etherIP)
 
 	ip := b[ethLen:]
@@ -31,18 +47,18 @@ func BuildReset(p TCPPacket) []byte {
 	ip[6] = 0x40 // don't fragment, so that the identification may stay 0 (RFC 6864)
 	ip[8] = resetTTL
 	ip[9] = protTCP
-	src, dst := p.Dst.Addr().As4(), p.Src.Addr().As4()
+	src, dst := p.Src.Addr().As4(), p.Dst.Addr().As4()
 	copy(ip[12:], src[:])
 	copy(ip[16:], dst[:])
 	binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip[:ipLen])))
 
 	tcp := ip[ipLen:]
-	binary.BigEndian.PutUint16(tcp, p.Dst.Port())
-	binary.BigEndian.PutUint16(tcp[2:], p.Src.Port())
-	binary.BigEndian.PutUint32(tcp[4:], seq)
-	binary.BigEndian.PutUint32(tcp[8:], ack)
+	binary.BigEndian.PutUint16(tcp, p.Src.Port())
+	binary.BigEndian.PutUint16(tcp[2:], p.Dst.Port())
+	binary.BigEndian.PutUint32(tcp[4:], p.Seq)
+	binary.BigEndian.PutUint32(tcp[8:], p.Ack)
 	tcp[12] = tcpLen / 4 << 4
-	tcp[13] = byte(flags)
+	tcp[13] = byte(p.Flags)
 	binary.BigEndian.PutUint16(tcp[16:], ^fold(sum(ip[12:20])+protTCP+tcpLen+sum(tcp)))
 	return b
 }
