@@ -54,6 +54,20 @@ type Compiler struct {
 
 	state
 	units map[unitKey]*unit
+	sums
+}
+
+// sums are kept over all units.
+type sums struct {
+	flowCount, groupCount int
+	meters                map[uint32]flow.Meter
+	limits                map[unitKey]zoneLimit
+	warnings              map[unitKey][]string
+}
+
+type zoneLimit struct {
+	zone  uint16
+	limit uint32
 }
 
 // access is a host attached to the switch.
@@ -76,6 +90,7 @@ func NewCompiler(f Fabric, dp Datapath) (*Compiler, error) {
 		fabric: f, dp: dp, hosts: hosts, ways: map[string]uint32{},
 		byAddr: map[netip.Addr]access{}, reachable: map[netip.Addr]bool{},
 		state: newState(), units: map[unitKey]*unit{},
+		sums: sums{meters: map[uint32]flow.Meter{}, limits: map[unitKey]zoneLimit{}, warnings: map[unitKey][]string{}},
 	}
 	maps.Copy(c.ways, dp.ToHost)
 	maps.Copy(c.ways, dp.Access)
@@ -173,21 +188,16 @@ func (c *Compiler) GroupHashes() map[uint32]uint64 {
 
 // Meters are all meters, sorted by id.
 func (c *Compiler) Meters() []flow.Meter {
-	var out []flow.Meter
-	for _, u := range c.units {
-		out = append(out, u.meters...)
-	}
-	slices.SortFunc(out, func(a, b flow.Meter) int { return cmp.Compare(a.ID, b.ID) })
-	return out
+	return slices.SortedFunc(maps.Values(c.meters), func(a, b flow.Meter) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Zones are the zones of connection tracking whose number of connections is
-// limited, and these limits.
+// limited, and these limits. Of services that share a zone, the lowest counts.
 func (c *Compiler) Zones() map[uint16]uint32 {
 	out := map[uint16]uint32{}
-	for _, u := range c.units {
-		if u.limit > 0 {
-			out[u.zone] = u.limit
+	for _, l := range c.limits {
+		if have, ok := out[l.zone]; !ok || l.limit < have {
+			out[l.zone] = l.limit
 		}
 	}
 	return out
@@ -198,24 +208,37 @@ func (c *Compiler) Counters() map[uint64]Counter { return maps.Clone(c.counters)
 
 // Warnings are the parts of the snapshot that could not be honoured, sorted.
 func (c *Compiler) Warnings() []string {
-	var out []string
-	for _, u := range c.units {
-		out = append(out, u.warnings...)
+	out := slices.Concat(c.snap.Warnings, c.conflicts)
+	for _, warnings := range c.warnings {
+		out = append(out, warnings...)
 	}
-	out = append(out, c.conflicts...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
 // Size is the number of flows and groups.
-func (c *Compiler) Size() (flows, groups int) {
-	for _, u := range c.units {
-		flows += len(u.cookies)
-		if u.group != 0 {
-			groups++
-		}
+func (c *Compiler) Size() (flows, groups int) { return c.flowCount, c.groupCount }
+
+// Instance tells the service and the instance that have a number: that in
+// ct_mark and regInstance of a packet.
+func (c *Compiler) Instance(number uint32) (service string, i mesh.Instance, ok bool) {
+	addr, err := netip.ParseAddrPort(c.marks.names[number])
+	if err != nil {
+		return "", mesh.Instance{}, false
 	}
-	return flows, groups
+	service, id := c.owner(addr)
+	svc := c.services[service]
+	if svc == nil {
+		return "", mesh.Instance{}, false
+	}
+	n := slices.IndexFunc(svc.Instances, func(i mesh.Instance) bool { return i.ID == id })
+	return service, svc.Instances[n], true
+}
+
+// Call is the upstream behind an address and bind port.
+func (c *Compiler) Call(client netip.Addr, bindPort uint16) (mesh.Upstream, bool) {
+	u, ok := c.calls[callKey{client, bindPort}]
+	return u, ok
 }
 
 // The matches and actions below keep the flows readable.

@@ -53,3 +53,8 @@ func (k CounterKind) String() string {
 		return ""
 	}
 }
+
+// CountingTables are the tables whose flows have counters.
+func CountingTables() []uint8 {
+	return []uint8{TableIdentity, TableService, TableCommit, TableRestore, TableIntention, TableRefuse, TableDNS, TableResetSeen, TableRepeatedSYN}
+}

@@ -63,12 +63,13 @@ type lab struct {
 	t        *testing.T
 	switches map[string]*emulator.Switch
 	net      *emulator.Network
-	warnings []string
+	at       map[string]pipeline.Program
+	change   func(*pipeline.Fabric) // before it is compiled
 }
 
 func newLab(t *testing.T, snap mesh.Snapshot) *lab {
 	t.Helper()
-	l := &lab{t: t, switches: map[string]*emulator.Switch{}}
+	l := &lab{t: t, switches: map[string]*emulator.Switch{}, at: map[string]pipeline.Program{}, change: func(*pipeline.Fabric) {}}
 	for _, name := range []string{"s1", "s2", "s3"} {
 		s, err := emulator.NewSwitch(nil, nil)
 		if err != nil {
@@ -89,6 +90,7 @@ func newLab(t *testing.T, snap mesh.Snapshot) *lab {
 func (l *lab) install(snap mesh.Snapshot) {
 	l.t.Helper()
 	f, dps := line()
+	l.change(&f)
 	for _, dp := range dps {
 		p, err := pipeline.Compile(f, dp, snap)
 		if err != nil {
@@ -97,7 +99,7 @@ func (l *lab) install(snap mesh.Snapshot) {
 		if err := l.switches[dp.Name].Replace(p.Flows, p.Groups); err != nil {
 			l.t.Fatal(err)
 		}
-		l.warnings = p.Warnings
+		l.at[dp.Name] = p
 	}
 }
 

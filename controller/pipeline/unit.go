@@ -32,9 +32,6 @@ type unit struct {
 	group     uint32 // 0: none
 	groupHash uint64
 	meters    []flow.Meter
-	zone      uint16
-	limit     uint32 // of connections in zone; 0: none
-	warnings  []string
 }
 
 // sheet is what is written of a unit.

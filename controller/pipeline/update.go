@@ -21,7 +21,8 @@ type Delta struct {
 	DeleteCookies []uint64
 	DeleteGroups  []uint32
 	DeleteMeters  []uint32
-	Flows, Groups int // how many are in the sequences
+	Flows, Groups int                // how many are in the sequences
+	Counters      map[uint64]Counter // what the added flows count, by cookie
 }
 
 // changes gathers a Delta.
@@ -33,11 +34,12 @@ type changes struct {
 	gone    map[uint32]bool
 	meters  map[uint32]flow.Meter
 	unmeter map[uint32]bool
+	counts  map[uint64]Counter
 }
 
 func newChanges() *changes {
 	return &changes{added: map[uint64]bool{}, deleted: map[uint64]bool{}, groups: map[uint32]bool{}, gone: map[uint32]bool{},
-		meters: map[uint32]flow.Meter{}, unmeter: map[uint32]bool{}}
+		meters: map[uint32]flow.Meter{}, unmeter: map[uint32]bool{}, counts: map[uint64]Counter{}}
 }
 
 // dirty is what has to be written again.
@@ -340,13 +342,13 @@ func (c *Compiler) ensure(ch *changes, key unitKey, exists bool) {
 		c.rewrite(ch, key)
 	} else if old, ok := c.units[key]; ok {
 		delete(c.units, key)
-		c.note(ch, old, &unit{}, nil)
+		c.note(ch, key, old, &unit{}, &sheet{})
 	}
 }
 
 func (c *Compiler) rewrite(ch *changes, key unitKey) {
 	s := c.write(key)
-	u := &unit{meters: s.meters, zone: s.zone, limit: s.limit, warnings: s.warnings, cookies: make([]uint64, len(s.flows))}
+	u := &unit{meters: s.meters, cookies: make([]uint64, len(s.flows))}
 	for i, f := range s.flows {
 		u.cookies[i] = f.Cookie
 	}
@@ -358,14 +360,15 @@ func (c *Compiler) rewrite(ch *changes, key unitKey) {
 		old = &unit{}
 	}
 	c.units[key] = u
-	if c.note(ch, old, u, s.counters) {
+	if c.note(ch, key, old, u, s) {
 		ch.units = append(ch.units, key)
 	}
 }
 
 // note gathers the difference between two states of a unit, and tells whether
 // there is something to add.
-func (c *Compiler) note(ch *changes, old, now *unit, counters map[uint64]Counter) (adds bool) {
+func (c *Compiler) note(ch *changes, key unitKey, old, now *unit, s *sheet) (adds bool) {
+	c.sum(key, old, now, s)
 	had := make(map[uint64]bool, len(old.cookies))
 	for _, cookie := range old.cookies {
 		had[cookie] = true
@@ -376,15 +379,12 @@ func (c *Compiler) note(ch *changes, old, now *unit, counters map[uint64]Counter
 			continue
 		}
 		ch.added[cookie], adds = true, true
-		delete(ch.deleted, cookie)
 	}
 	for cookie := range had {
-		delete(c.counters, cookie)
-		if !ch.added[cookie] {
-			ch.deleted[cookie] = true
-		}
+		ch.deleted[cookie] = true
 	}
-	maps.Copy(c.counters, counters)
+	maps.Copy(c.counters, s.counters)
+	maps.Copy(ch.counts, s.counters)
 	if now.group != old.group || now.groupHash != old.groupHash {
 		switch {
 		case now.group == old.group:
@@ -415,7 +415,38 @@ func (c *Compiler) note(ch *changes, old, now *unit, counters map[uint64]Counter
 	return adds
 }
 
+// sum keeps the sums over all units.
+func (c *Compiler) sum(key unitKey, old, now *unit, s *sheet) {
+	c.flowCount += len(now.cookies) - len(old.cookies)
+	if old.group != 0 {
+		c.groupCount--
+	}
+	if now.group != 0 {
+		c.groupCount++
+	}
+	for _, m := range old.meters {
+		delete(c.meters, m.ID)
+	}
+	for _, m := range now.meters {
+		c.meters[m.ID] = m
+	}
+	if delete(c.limits, key); s.limit > 0 {
+		c.limits[key] = zoneLimit{s.zone, s.limit}
+	}
+	if delete(c.warnings, key); len(s.warnings) > 0 {
+		c.warnings[key] = s.warnings
+	}
+}
+
 func (c *Compiler) delta(ch *changes) Delta {
+	for cookie := range ch.deleted {
+		if ch.added[cookie] { // it went from one unit to another
+			delete(ch.added, cookie)
+			delete(ch.deleted, cookie)
+		} else {
+			delete(c.counters, cookie)
+		}
+	}
 	added := 0
 	for _, add := range ch.groups {
 		if add {
@@ -437,7 +468,7 @@ func (c *Compiler) delta(ch *changes) Delta {
 		}
 	}
 	d := Delta{
-		Flows: len(ch.added), Groups: len(ch.groups),
+		Flows: len(ch.added), Groups: len(ch.groups), Counters: ch.counts,
 		AddFlows: func(yield func(flow.Flow) bool) {
 			for _, key := range ch.units {
 				for _, f := range c.write(key).flows {
