@@ -25,8 +25,11 @@ var errEmpty = errors.New("the catalog is not filled yet: it lists no node")
 
 // Nodes makes a Config.Nodes that follows a Consul catalog with blocking
 // queries, by the rules of Consul's documentation ("Blocking Queries",
-// implementation details).
+// implementation details). A nil logger is silent.
 func Nodes(c *api.Client, log *slog.Logger) func(context.Context, func([]Node)) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	return func(ctx context.Context, emit func([]Node)) error {
 		var index uint64
 		retry, failing := firstRetry, false
