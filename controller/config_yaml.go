@@ -70,7 +70,7 @@ func parseYAML(text []byte) (root ast.Node, err error) {
 			run++ // openers such as "- - -" follow each other without a value between
 		}
 		if flow > maxConfigDepth || run > 4*maxConfigDepth {
-			return nil, fmt.Errorf("%s: nested too deeply", place(t))
+			return nil, fmt.Errorf("%s: nested too deeply", tokenPlace(t))
 		}
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -80,7 +80,7 @@ func parseYAML(text []byte) (root ast.Node, err error) {
 			GetMessage() string
 		}
 		if errors.As(err, &at) {
-			return nil, fmt.Errorf("%s: not YAML: %s", place(at.GetToken()), at.GetMessage())
+			return nil, fmt.Errorf("%s: not YAML: %s", tokenPlace(at.GetToken()), at.GetMessage())
 		}
 		return nil, fmt.Errorf(": not YAML: %w", err)
 	}
@@ -89,14 +89,14 @@ func parseYAML(text []byte) (root ast.Node, err error) {
 			continue
 		}
 		if root != nil {
-			return nil, fmt.Errorf("%s: there is a second document; one is expected", place(doc.Body.GetToken()))
+			return nil, fmt.Errorf("%s: there is a second document; one is expected", tokenPlace(doc.Body.GetToken()))
 		}
 		root = doc.Body
 	}
 	return root, nil
 }
 
-func place(t *token.Token) string {
+func tokenPlace(t *token.Token) string {
 	if t == nil || t.Position == nil {
 		return ""
 	}
@@ -115,7 +115,7 @@ type yamlProblem struct {
 }
 
 func (d *yamlDecoder) bad(n ast.Node, format string, args ...any) {
-	p := yamlProblem{text: d.name + place(n.GetToken()) + ": " + fmt.Sprintf(format, args...)}
+	p := yamlProblem{text: d.name + tokenPlace(n.GetToken()) + ": " + fmt.Sprintf(format, args...)}
 	if t := n.GetToken(); t != nil && t.Position != nil {
 		p.line, p.column = t.Position.Line, t.Position.Column
 	}
