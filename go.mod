@@ -8,6 +8,7 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/agext/levenshtein v1.2.3
 	github.com/contiv/libOpenflow v0.0.0-20210609050114-d967b14cc688
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/creack/pty v1.1.24
 	github.com/go-logr/logr v1.4.4
 	github.com/goccy/go-yaml v1.19.2
@@ -34,8 +35,8 @@ require (
 	golang.org/x/term v0.47.0
 	gonum.org/v1/plot v0.17.0
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1
-	pgregory.net/rapid v1.3.0
 	gvisor.dev/gvisor v0.0.0-20250503011706-39ed1f5ac29c
+	pgregory.net/rapid v1.3.0
 )
 
 require (
