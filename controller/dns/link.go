@@ -42,10 +42,11 @@ func (l *link) input(port uint32, b []byte) {
 		l.count.malformed.Add(1)
 		return
 	}
+	// Before the frame goes on: an answer may come at once.
+	l.clients.learn(f.src, place{port, f.srcMAC})
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(f.packet)})
 	select {
 	case l.in <- pkt:
-		l.clients.learn(f.src, place{port, f.srcMAC})
 		l.count.frames.Add(1)
 	default:
 		pkt.DecRef()
