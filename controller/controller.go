@@ -5,29 +5,63 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
+	"meshlab.dev/meshlab/controller/eject"
 	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/metrics"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
 
-// Config is what Run needs.
+// Config is what a controller needs.
 type Config struct {
 	Fabric    pipeline.Fabric
 	Datapaths []Datapath
+	// Networks calls emit, from one goroutine at a time, with each state of a
+	// network that may change, until ctx ends; Fabric and Datapaths are not
+	// used then. nil: the network stays as it is. A network that contradicts
+	// itself is logged and left out.
+	Networks func(ctx context.Context, emit func(Network)) error
 	// Connect opens a connection to the switch at an address.
 	Connect func(ctx context.Context, address string) (Switch, error)
 	// Watch calls emit, from one goroutine at a time, with each state of the
 	// registry until ctx ends. nil: there is no registry, the mesh is empty.
 	Watch func(ctx context.Context, emit func(mesh.Snapshot)) error
-	// Refuse makes the frame that answers a TCP segment with a reset, and an
-	// error for what must not be answered. nil: nothing is refused.
-	Refuse func(frame []byte) ([]byte, error)
-	Status string           // path of the unix socket for status; empty: no status
-	Drain  time.Duration    // how long deregistered instances keep their connections
-	Logger *slog.Logger     // nil: silent
-	Now    func() time.Time // nil: time.Now
+	// Active is closed when the controller may speak to switches; until then
+	// it follows registry and network, and is ready. nil: at once.
+	Active <-chan struct{}
+	// Segments makes resets. nil: nothing is refused.
+	Segments Segments
+	// DNS makes the responder for one switch; send sends a frame out of a port
+	// of it. nil: there is none.
+	DNS func(f pipeline.Fabric, snapshot func() (mesh.Snapshot, bool), send func(port uint32, frame []byte)) (Responder, error)
+	// Limits makes the limits of connections per zone of connection tracking
+	// exactly these. nil: there are none.
+	Limits func(ctx context.Context, zones map[uint16]uint32) error
+	// Traced is told the end of each half of a traced connection. nil: nobody.
+	Traced  func(End)
+	Metrics *metrics.Accumulator // nil: nothing is counted
+	// Converged is told how long a switch took from a snapshot to its
+	// confirmation. nil: nobody.
+	Converged func(datapath string, took time.Duration)
+	// RegistryUp tells whether the registry answered last. nil: taken for granted.
+	RegistryUp func() bool
+	Status     string               // path of the unix socket for status; empty: no status
+	Drain      func() time.Duration // how long deregistered instances keep their connections; nil: DefaultDrain
+	Logger     *slog.Logger         // nil: silent
+	Now        func() time.Time     // nil: time.Now
+}
+
+// Network is a fabric and the switches in it. It is immutable.
+type Network struct {
+	Fabric    pipeline.Fabric
+	Datapaths []Datapath
+	// Partial says that not all is known yet: nothing is deleted from switches.
+	Partial bool
 }
 
 func (c *Config) complete() error {
@@ -37,8 +71,14 @@ func (c *Config) complete() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Drain == nil {
+		c.Drain = func() time.Duration { return time.Duration(DefaultDrain) }
+	}
 	if c.Connect == nil {
 		return errors.New("run controller: Config.Connect is missing")
+	}
+	if c.Networks != nil {
+		return nil
 	}
 	if err := validate(c.Fabric, c.Datapaths); err != nil {
 		return fmt.Errorf("run controller: %w", err)
@@ -46,24 +86,38 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// Controller keeps switches in the state that the mesh asks for. Its methods
+// may be called from several goroutines.
+type Controller struct {
+	cfg    Config
+	target *target
+	signs  chan sign
+	limits chan struct{} // a worker's zones may have changed
+	loop   loopCounters
+
+	mu      sync.Mutex // guards what follows
+	workers map[string]*worker
+	ejected []eject.Ejected
+}
+
+// New checks the configuration. Nothing is done before Run.
+func New(cfg Config) (*Controller, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	return &Controller{cfg: cfg, target: newTarget(), signs: make(chan sign, 256), limits: make(chan struct{}, 1), workers: map[string]*worker{}}, nil
+}
+
 // Run keeps all datapaths in the state that the registry asks for until ctx
 // ends, and returns ctx's error then. A switch or a registry that cannot be
 // reached is tried again for ever; other errors mean that the controller
-// cannot do its work at all.
+// cannot do its work at all. It must be called once.
 //
 // Until the first snapshot, flows are only added: plain switching and ARP on
 // a fresh switch, and whatever the switch held before stays in force.
-func Run(ctx context.Context, cfg Config) error {
-	if err := cfg.complete(); err != nil {
-		return err
-	}
+func (c *Controller) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := newTarget()
-	var workers []*worker
-	for _, dp := range cfg.Datapaths {
-		workers = append(workers, newWorker(cfg, dp, t))
-	}
 	var all sync.WaitGroup
 	defer all.Wait()
 	start := func(what string, task func(context.Context) error) {
@@ -73,17 +127,144 @@ func Run(ctx context.Context, cfg Config) error {
 			}
 		})
 	}
-	if cfg.Status != "" {
-		ln, err := listenStatus(cfg.Status)
+	if c.cfg.Status != "" {
+		ln, err := listenStatus(c.cfg.Status)
 		if err != nil {
 			return fmt.Errorf("run controller: %w", err)
 		}
-		start("serve status", func(ctx context.Context) error { return serveStatus(ctx, ln, &status{target: t, workers: workers}) })
+		start("serve status", func(ctx context.Context) error { return serveStatus(ctx, ln, c.Handler()) })
 	}
-	start("watch registry", func(ctx context.Context) error { return watch(ctx, cfg, t) })
-	for _, w := range workers {
-		start("datapath "+w.dp.Name, w.run)
+	start("watch registry", c.watch)
+	start("watch network", c.watchNetwork)
+	if c.cfg.Limits != nil {
+		start("limit connections", c.keepLimits)
 	}
 	<-ctx.Done()
 	return context.Cause(ctx)
+}
+
+// Run is New and Controller.Run.
+func Run(ctx context.Context, cfg Config) error {
+	c, err := New(cfg)
+	if err != nil {
+		return err
+	}
+	return c.Run(ctx)
+}
+
+// watchNetwork keeps one worker for each switch of the network. Workers that
+// are no longer wanted leave their switches as they are.
+func (c *Controller) watchNetwork(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	stops := map[string]context.CancelFunc{}
+	take := func(n Network) {
+		if err := validate(n.Fabric, n.Datapaths); err != nil {
+			c.cfg.Logger.Error("the network contradicts itself; the last one stays", "error", err)
+			return
+		}
+		workers := map[string]*worker{}
+		for _, dp := range n.Datapaths {
+			if w, ok := c.workers[dp.Name]; ok && w.address == dp.Address {
+				w.place(n, dp.Datapath)
+				workers[dp.Name] = w
+				continue
+			}
+			if stop, ok := stops[dp.Name]; ok {
+				stop()
+			}
+			w := newWorker(c, n, dp)
+			child, stop := context.WithCancel(ctx)
+			workers[dp.Name], stops[dp.Name] = w, stop
+			running.Go(func() { w.run(child) })
+		}
+		for name, stop := range stops {
+			if workers[name] == nil {
+				stop()
+				delete(stops, name)
+			}
+		}
+		c.mu.Lock()
+		c.workers = workers
+		c.mu.Unlock()
+	}
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
+	if c.cfg.Networks == nil {
+		take(Network{Fabric: c.cfg.Fabric, Datapaths: c.cfg.Datapaths})
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c.cfg.Networks(ctx, take)
+}
+
+// each are the workers, by name.
+func (c *Controller) each() []*worker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []*worker
+	for _, name := range slices.Sorted(maps.Keys(c.workers)) {
+		out = append(out, c.workers[name])
+	}
+	return out
+}
+
+// Handler is what the status socket serves.
+func (c *Controller) Handler() http.Handler { return (&status{c}).handler() }
+
+// limitsRetry is how long a failed change of limits waits for the next try;
+// also how often they are set again, as a switch that starts has none.
+const limitsRetry = 2 * time.Second
+
+// keepLimits sets the limits of connections. Switches of one Open vSwitch
+// share them, so of several limits of a zone the lowest counts.
+func (c *Controller) keepLimits(ctx context.Context) error {
+	again := time.NewTicker(limitsRetry)
+	defer again.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.limits:
+		case <-again.C:
+		}
+		if !c.active() {
+			continue
+		}
+		zones, known := map[uint16]uint32{}, true
+		for _, w := range c.each() {
+			own, ok := w.zones()
+			known = known && ok
+			for zone, limit := range own {
+				if have, ok := zones[zone]; !ok || limit < have {
+					zones[zone] = limit
+				}
+			}
+		}
+		if !known {
+			continue
+		}
+		err := c.cfg.Limits(ctx, zones)
+		if err != nil && !failing && ctx.Err() == nil {
+			c.cfg.Logger.Warn("limits of connections are not in force", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+// active tells whether the controller may speak to switches.
+func (c *Controller) active() bool {
+	if c.cfg.Active == nil {
+		return true
+	}
+	select {
+	case <-c.cfg.Active:
+		return true
+	default:
+		return false
+	}
 }

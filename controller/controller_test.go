@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/emulator"
 	"meshlab.dev/meshlab/controller/flow"
-	"meshlab.dev/meshlab/controller/flowtest"
 	"meshlab.dev/meshlab/controller/mesh"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
@@ -37,7 +37,7 @@ func fabric() (pipeline.Fabric, controller.Datapath) {
 
 func snapshot(instances ...mesh.Instance) mesh.Snapshot {
 	return mesh.Snapshot{
-		Services:  []mesh.Service{{Name: "api", Instances: instances}},
+		Services:  []*mesh.Service{{Name: "api", Instances: instances}},
 		Upstreams: []mesh.Upstream{{Client: netip.MustParseAddr(h1), Source: "web", Destination: "api", BindPort: 9000}},
 	}
 }
@@ -63,7 +63,7 @@ func run(t *testing.T, connect func(context.Context, string) (controller.Switch,
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &running{t: t, snaps: make(chan mesh.Snapshot), client: controller.NewClient(filepath.Join(dir, "s"))}
 	cfg := controller.Config{
-		Fabric: f, Datapaths: []controller.Datapath{dp}, Connect: connect, Status: filepath.Join(dir, "s"), Drain: time.Hour,
+		Fabric: f, Datapaths: []controller.Datapath{dp}, Connect: connect, Status: filepath.Join(dir, "s"), Drain: func() time.Duration { return time.Hour },
 		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
 			for {
 				select {
@@ -127,15 +127,15 @@ func (r *running) set(s mesh.Snapshot) {
 	r.health("the next snapshot in force", func(h controller.Health) bool { return h.OK && h.Snapshot > before.Snapshot })
 }
 
-func call(port string) flowtest.Packet {
-	return flowtest.TCP(mac1, vipMAC, h1+":"+port, vip+":9000", flowtest.SYN)
+func call(port string) emulator.Packet {
+	return emulator.TCP(mac1, vipMAC, h1+":"+port, vip+":9000", emulator.SYN)
 }
 
 func TestLoopFollowsSnapshots(t *testing.T) {
 	stray := flow.Flow{Table: 3, Priority: 9, Cookie: 77}
 	b := newMemoryBridge(t, stray)
 	r := run(t, b.connect, nil)
-	if arp := b.trace(t, 1, flowtest.ARPRequest(mac1, h1, vip)); len(arp.Outputs) != 1 {
+	if arp := b.trace(t, 1, emulator.ARPRequest(mac1, h1, vip)); len(arp.Outputs) != 1 {
 		t.Error("ARP is not answered before the first snapshot")
 	}
 	if first := b.history()[0]; len(first.DeleteCookies) != 0 {
@@ -218,7 +218,7 @@ func TestConnectIsBounded(t *testing.T) {
 
 func TestDrainEnds(t *testing.T) {
 	b := newMemoryBridge(t)
-	r := run(t, b.connect, func(c *controller.Config) { c.Drain = 50 * time.Millisecond })
+	r := run(t, b.connect, func(c *controller.Config) { c.Drain = func() time.Duration { return 50 * time.Millisecond } })
 	r.set(snapshot(inst(h2 + ":80")))
 	r.set(snapshot())
 	r.poll("the drained instance to go", func() bool {
@@ -227,20 +227,30 @@ func TestDrainEnds(t *testing.T) {
 	})
 }
 
+// segments are texts.
+type segments struct{}
+
+func (segments) Refuse(frame []byte) ([]byte, error) {
+	if string(frame) != "syn" {
+		return nil, errors.New("not to be answered")
+	}
+	return []byte("rst"), nil
+}
+func (segments) Abort([]byte) ([]byte, error) { return nil, errors.New("not asked for") }
+func (segments) Ends([]byte) (src, dst netip.AddrPort, err error) {
+	return src, dst, errors.New("not asked for")
+}
+func (segments) RefusesSYN([]byte) bool { return false }
+
 func TestRefusal(t *testing.T) {
 	b := newMemoryBridge(t)
 	r := run(t, b.connect, func(c *controller.Config) {
-		c.Refuse = func(frame []byte) ([]byte, error) {
-			if string(frame) != "syn" {
-				return nil, errors.New("not to be answered")
-			}
-			return []byte("rst"), nil
-		}
+		c.Segments = segments{}
 	})
 	r.set(snapshot())
 	for _, frame := range []string{"junk", "syn"} {
 		select {
-		case b.conn.in <- controller.PacketIn{InPort: 7, Data: []byte(frame)}:
+		case b.conn.in <- controller.PacketIn{InPort: 7, Table: pipeline.TableRefuse, Data: []byte(frame)}:
 		case <-time.After(patience):
 			t.Fatal("nobody reads packets")
 		}
@@ -288,9 +298,8 @@ func TestLoadConfig(t *testing.T) {
 		{"bad duration", "90s", "90", "duration"},
 		{"negative duration", "90s", "-1s", "negative"},
 		{"no bridge", `"/run/s1.mgmt"`, `""`, "no address"},
-		{"no Consul", "unix:///run/consul.sock", "", "consul has no address"},
 		{"unknown host", `"access":{"h1"`, `"access":{"h2"`, "h2"},
-		{"more behind it", `"90s"}`, `"90s"}{}`, "more behind"},
+		{"more behind it", `"90s"}`, `"90s"}{}`, "not YAML"},
 	} {
 		path := filepath.Join(t.TempDir(), "c.json")
 		text := strings.Replace(good, c.old, c.new, 1)

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"iter"
+	"maps"
 	"slices"
 
 	"meshlab.dev/meshlab/controller/flow"
@@ -8,67 +10,119 @@ import (
 )
 
 // held is what a switch holds, by identity: sealed flows with one cookie are
-// the same. A group read from the switch has hash 0, as only its id is known.
+// the same. Of groups and meters only the ids are known.
 type held struct {
 	flows  map[uint64]bool
-	groups map[uint32]uint64
+	groups map[uint32]bool
+	meters map[uint32]bool
 }
 
-// heldBy is what a switch has told of itself.
-func heldBy(flows []FlowStats, groups []uint32) held {
-	h := held{flows: make(map[uint64]bool, len(flows)), groups: make(map[uint32]uint64, len(groups))}
+// heldBy is what a switch has told of itself, without learned flows.
+func heldBy(flows []FlowStats, groups, meters []uint32) held {
+	h := held{flows: make(map[uint64]bool, len(flows)), groups: map[uint32]bool{}, meters: map[uint32]bool{}}
 	for _, f := range flows {
-		h.flows[f.Cookie] = true
+		if f.Cookie != flow.CookieLearned {
+			h.flows[f.Cookie] = true
+		}
 	}
 	for _, id := range groups {
-		h.groups[id] = 0
+		h.groups[id] = true
+	}
+	for _, id := range meters {
+		h.meters[id] = true
 	}
 	return h
 }
 
-// heldAfter is what a switch holds that has taken on the program.
-func heldAfter(p pipeline.Program) held {
-	h := held{flows: make(map[uint64]bool, len(p.Flows)), groups: make(map[uint32]uint64, len(p.Groups))}
-	for _, f := range p.Flows {
-		h.flows[f.Cookie] = true
+// take adds a program to what is held.
+func (h *held) take(c *pipeline.Compiler) {
+	for cookie := range c.Cookies() {
+		h.flows[cookie] = true
 	}
-	for _, g := range p.Groups {
-		h.groups[g.ID] = g.Hash()
+	for id := range c.GroupHashes() {
+		h.groups[id] = true
 	}
-	return h
+	for _, m := range c.Meters() {
+		h.meters[m.ID] = true
+	}
 }
 
-// diff is the change from have to want. What is in the switch and not in
-// want is deleted, whoever put it there: the bridge belongs to the mesh.
-func diff(have held, want pipeline.Program) Change {
-	ch := additions(have, want)
-	after := heldAfter(want)
+// difference is the change from have to the program, and how many flows it
+// adds. What is in the switch and not in the program is deleted, whoever put
+// it there: the bridge belongs to the mesh. keep deletes nothing.
+func difference(have held, c *pipeline.Compiler, keep bool) (Change, int) {
+	added := 0
+	want := make(map[uint64]bool, len(have.flows))
+	for cookie := range c.Cookies() {
+		want[cookie] = true
+		if !have.flows[cookie] {
+			added++
+		}
+	}
+	groups := c.GroupHashes()
+	ch := Change{Meters: c.Meters()}
+	if added > 0 {
+		ch.AddFlows = filter(c.Flows(), func(f flow.Flow) bool { return !have.flows[f.Cookie] })
+	}
+	old, fresh := 0, 0
+	for id := range groups {
+		if have.groups[id] {
+			old++
+		} else {
+			fresh++
+		}
+	}
+	if fresh > 0 {
+		ch.AddGroups = filter(c.Groups(), func(g flow.Group) bool { return !have.groups[g.ID] })
+	}
+	if old > 0 {
+		ch.ModifyGroups = filter(c.Groups(), func(g flow.Group) bool { return have.groups[g.ID] })
+	}
+	if keep {
+		return ch, added
+	}
 	for cookie := range have.flows {
-		if !after.flows[cookie] {
+		if !want[cookie] {
 			ch.DeleteCookies = append(ch.DeleteCookies, cookie)
 		}
 	}
 	for id := range have.groups {
-		if _, ok := after.groups[id]; !ok {
+		if _, ok := groups[id]; !ok {
 			ch.DeleteGroups = append(ch.DeleteGroups, id)
+		}
+	}
+	meters := map[uint32]bool{}
+	for _, m := range ch.Meters {
+		meters[m.ID] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(have.meters)) {
+		if !meters[id] {
+			ch.DeleteMeters = append(ch.DeleteMeters, id)
 		}
 	}
 	slices.Sort(ch.DeleteCookies)
 	slices.Sort(ch.DeleteGroups)
+	return ch, added
+}
+
+// changeOf is a delta as a change.
+func changeOf(d pipeline.Delta) Change {
+	ch := Change{
+		Meters: d.Meters, AddGroups: d.AddGroups, ModifyGroups: d.ModifyGroups,
+		DeleteCookies: d.DeleteCookies, DeleteGroups: d.DeleteGroups, DeleteMeters: d.DeleteMeters,
+	}
+	if d.Flows > 0 {
+		ch.AddFlows = d.AddFlows
+	}
 	return ch
 }
 
-// additions is diff without deletions.
-func additions(have held, want pipeline.Program) Change {
-	var ch Change
-	for _, g := range want.Groups {
-		switch hash, ok := have.groups[g.ID]; {
-		case !ok:
-			ch.AddGroups = append(ch.AddGroups, g)
-		case hash != g.Hash():
-			ch.ModifyGroups = append(ch.ModifyGroups, g)
+func filter[T any](all iter.Seq[T], keep func(T) bool) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for v := range all {
+			if keep(v) && !yield(v) {
+				return
+			}
 		}
 	}
-	ch.AddFlows = slices.DeleteFunc(slices.Clone(want.Flows), func(f flow.Flow) bool { return have.flows[f.Cookie] })
-	return ch
 }

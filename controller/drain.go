@@ -4,22 +4,25 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"meshlab.dev/meshlab/controller/mesh"
 )
 
 // drainer keeps instances that the registry no longer lists for some time as
-// unhealthy ones, so that their connections can end.
+// unhealthy ones, so that their connections can end. A service without such
+// instances keeps its pointer.
 type drainer struct {
-	keep    time.Duration
-	latest  mesh.Snapshot           // as the registry gave it
-	leaving map[drainKey]drainEntry // no longer listed
+	keep    func() time.Duration
+	latest  mesh.Snapshot // as the registry gave it
+	leaving map[string]*leaving
 }
 
-type drainKey struct {
-	service string
-	addr    netip.AddrPort
+// leaving are the instances of a service that are no longer listed.
+type leaving struct {
+	instances map[netip.AddrPort]drainEntry
+	merged    *mesh.Service // with them; nil: to be made
 }
 
 type drainEntry struct {
@@ -27,60 +30,94 @@ type drainEntry struct {
 	until time.Time
 }
 
+func newDrainer(keep func() time.Duration) *drainer {
+	return &drainer{keep: keep, leaving: map[string]*leaving{}}
+}
+
 // take notes a new snapshot.
 func (d *drainer) take(snap mesh.Snapshot, now time.Time) {
-	listed := map[drainKey]bool{}
-	for _, s := range snap.Services {
-		for _, i := range s.Instances {
-			listed[drainKey{s.Name, i.Addr}] = true
-		}
-	}
-	if d.leaving == nil {
-		d.leaving = map[drainKey]drainEntry{}
-	}
-	for _, s := range d.latest.Services {
-		for _, i := range s.Instances {
-			i.Healthy = false
-			d.leaving[drainKey{s.Name, i.Addr}] = drainEntry{i, now.Add(d.keep)}
-		}
-	}
-	for key := range d.leaving {
-		if listed[key] {
-			delete(d.leaving, key)
+	until := now.Add(d.keep())
+	old, next := d.latest.Services, snap.Services
+	for len(old) > 0 || len(next) > 0 {
+		switch {
+		case len(next) == 0 || len(old) > 0 && old[0].Name < next[0].Name:
+			d.replace(old[0], &mesh.Service{Name: old[0].Name}, until)
+			old = old[1:]
+		case len(old) == 0 || next[0].Name < old[0].Name:
+			d.replace(&mesh.Service{Name: next[0].Name}, next[0], until)
+			next = next[1:]
+		default:
+			if old[0] != next[0] {
+				d.replace(old[0], next[0], until)
+			}
+			old, next = old[1:], next[1:]
 		}
 	}
 	d.latest = snap
+}
+
+func (d *drainer) replace(old, now *mesh.Service, until time.Time) {
+	l := d.leaving[old.Name]
+	if l == nil {
+		l = &leaving{instances: map[netip.AddrPort]drainEntry{}}
+	}
+	l.merged = nil
+	for _, i := range old.Instances {
+		i.Healthy = false
+		l.instances[i.Addr] = drainEntry{i, until}
+	}
+	for _, i := range now.Instances {
+		delete(l.instances, i.Addr)
+	}
+	if len(l.instances) > 0 {
+		d.leaving[old.Name] = l
+	} else {
+		delete(d.leaving, old.Name)
+	}
 }
 
 // snapshot is the latest snapshot with the draining instances, and the time
 // at which the next of these is to go; zero when there is none.
 func (d *drainer) snapshot(now time.Time) (mesh.Snapshot, time.Time) {
 	var next time.Time
-	out := mesh.Snapshot{Services: slices.Clone(d.latest.Services), Upstreams: d.latest.Upstreams}
-	index := map[string]int{}
-	for i, s := range out.Services {
-		index[s.Name] = i
+	for name, l := range d.leaving {
+		for addr, e := range l.instances {
+			if !e.until.After(now) {
+				delete(l.instances, addr)
+				l.merged = nil
+			} else if next.IsZero() || e.until.Before(next) {
+				next = e.until
+			}
+		}
+		if len(l.instances) == 0 {
+			delete(d.leaving, name)
+		}
 	}
-	for key, e := range d.leaving {
-		if !e.until.After(now) {
-			delete(d.leaving, key)
-			continue
-		}
-		if next.IsZero() || e.until.Before(next) {
-			next = e.until
-		}
-		i, ok := index[key.service]
+	if len(d.leaving) == 0 {
+		return d.latest, next
+	}
+	out := d.latest
+	out.Services = slices.Clone(out.Services)
+	for name, l := range d.leaving {
+		at, ok := slices.BinarySearchFunc(out.Services, name, func(s *mesh.Service, name string) int { return strings.Compare(s.Name, name) })
 		if !ok {
-			i = len(out.Services)
-			index[key.service] = i
-			out.Services = append(out.Services, mesh.Service{Name: key.service})
+			out.Services = slices.Insert(out.Services, at, &mesh.Service{Name: name})
 		}
-		s := &out.Services[i]
-		s.Instances = append(slices.Clone(s.Instances), e.Instance)
-		slices.SortFunc(s.Instances, func(a, b mesh.Instance) int {
-			return cmp.Or(cmp.Compare(a.ID, b.ID), a.Addr.Compare(b.Addr))
-		})
+		if l.merged == nil {
+			l.merge(*out.Services[at])
+		}
+		out.Services[at] = l.merged
 	}
-	slices.SortFunc(out.Services, func(a, b mesh.Service) int { return cmp.Compare(a.Name, b.Name) })
 	return out, next
+}
+
+func (l *leaving) merge(s mesh.Service) {
+	s.Instances = slices.Clone(s.Instances)
+	for _, e := range l.instances {
+		s.Instances = append(s.Instances, e.Instance)
+	}
+	slices.SortFunc(s.Instances, func(a, b mesh.Instance) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), a.Addr.Compare(b.Addr))
+	})
+	l.merged = &s
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"meshlab.dev/meshlab/controller/eject"
 	"meshlab.dev/meshlab/controller/mesh"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
@@ -20,9 +21,12 @@ import (
 // not.
 type Health struct {
 	OK        bool             `json:"ok"`       // there is a snapshot, and every datapath is in sync with it
+	Role      string           `json:"role"`     // active; or standby, which is OK when it could take over
 	Snapshot  uint64           `json:"snapshot"` // serial number of the latest; 0: none yet
+	Registry  bool             `json:"registry"` // it answered the last question
 	Datapaths []DatapathHealth `json:"datapaths"`
 	Warnings  []string         `json:"warnings,omitempty"` // parts of the snapshot that are not honoured
+	Ejected   []eject.Ejected  `json:"ejected,omitempty"`  // instances that failed and get no new connections for a while
 }
 
 // DatapathHealth tells of one switch.
@@ -32,7 +36,9 @@ type DatapathHealth struct {
 	InSync    bool    `json:"in_sync"` // it has confirmed the latest snapshot
 	Flows     int     `json:"flows"`   // that it should hold
 	Groups    int     `json:"groups"`
-	SyncMS    float64 `json:"sync_ms"` // from the last snapshot to its confirmation; 0: it is older than the connection
+	Meters    int     `json:"meters"`
+	Dropped   uint64  `json:"dropped_packet_ins"` // by this controller, which did not keep up
+	SyncMS    float64 `json:"sync_ms"`            // from the last snapshot to its confirmation; 0: it is older than the connection
 	Error     string  `json:"error,omitempty"`
 }
 
@@ -70,41 +76,53 @@ type GroupInfo struct {
 }
 
 // status answers questions about a running controller.
-type status struct {
-	target  *target
-	workers []*worker
-}
+type status struct{ *Controller }
 
-func (s *status) health() Health {
-	goal, _ := s.target.load()
-	h := Health{OK: goal.serial > 0, Snapshot: goal.serial}
+// Health tells whether the datapaths are in sync. It waits for no switch.
+func (c *Controller) Health() Health {
+	goal, _ := c.target.load()
+	h := Health{OK: goal.serial > 0, Snapshot: goal.serial, Role: "active", Registry: c.cfg.RegistryUp == nil || c.cfg.RegistryUp()}
+	if !c.active() {
+		h.Role = "standby"
+	}
 	seen := map[string]bool{}
-	for _, w := range s.workers {
+	for _, w := range c.each() {
 		sw, st := w.look()
+		where, _ := w.placement()
 		d := DatapathHealth{
-			Name: w.dp.Name, Connected: sw != nil, Flows: len(st.program.Flows), Groups: len(st.program.Groups),
-			InSync: sw != nil && !st.applied.IsZero() && st.serial == goal.serial,
+			Name: w.name, Connected: sw != nil, Flows: st.flows, Groups: st.groups, Meters: st.meters,
+			InSync: sw != nil && !st.applied.IsZero() && st.serial == goal.serial && st.place == where.serial,
 			SyncMS: float64(st.took) / float64(time.Millisecond),
 		}
 		if st.err != nil {
 			d.Error = st.err.Error()
 		}
-		h.OK = h.OK && d.InSync
+		if l, ok := sw.(lossy); ok {
+			d.Dropped = l.DroppedPacketIns()
+		}
+		h.OK = h.OK && (d.InSync || h.Role == "standby")
 		h.Datapaths = append(h.Datapaths, d)
-		for _, warning := range st.program.Warnings {
+		for _, warning := range st.warnings {
 			if !seen[warning] {
 				h.Warnings = append(h.Warnings, warning)
 			}
 			seen[warning] = true
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.Ejected = c.ejected
 	return h
 }
 
+// lossy is a switch that counts the packets that found no reader.
+type lossy interface{ DroppedPacketIns() uint64 }
+
 func (s *status) flows(ctx context.Context) Flows {
-	out := Flows{Datapaths: make([]DatapathFlows, len(s.workers))}
+	workers := s.each()
+	out := Flows{Datapaths: make([]DatapathFlows, len(workers))}
 	var all sync.WaitGroup
-	for i, w := range s.workers {
+	for i, w := range workers {
 		all.Go(func() { out.Datapaths[i] = w.describe(ctx) })
 	}
 	all.Wait()
@@ -114,7 +132,7 @@ func (s *status) flows(ctx context.Context) Flows {
 // describe joins the program with the counters of the switch.
 func (w *worker) describe(ctx context.Context) DatapathFlows {
 	sw, st := w.look()
-	d := DatapathFlows{Name: w.dp.Name}
+	d := DatapathFlows{Name: w.name}
 	stats := map[uint64]FlowStats{}
 	if sw == nil {
 		d.Error = "not connected"
@@ -128,7 +146,7 @@ func (w *worker) describe(ctx context.Context) DatapathFlows {
 			stats[f.Cookie] = f
 		}
 	}
-	for _, f := range st.program.Flows {
+	for _, f := range w.program().Flows {
 		_, actions, _ := strings.Cut(f.String(), "actions=")
 		c, ok := stats[f.Cookie]
 		d.Flows = append(d.Flows, FlowInfo{
@@ -137,10 +155,17 @@ func (w *worker) describe(ctx context.Context) DatapathFlows {
 			Present: ok, Packets: c.Packets, Bytes: c.Bytes,
 		})
 	}
-	for _, g := range st.program.Groups {
+	for _, g := range w.program().Groups {
 		d.Groups = append(d.Groups, GroupInfo{ID: g.ID, Text: g.String(), Reason: g.Reason})
 	}
 	return d
+}
+
+// program is what the switch should hold.
+func (w *worker) program() pipeline.Program {
+	var p pipeline.Program
+	w.with(func(c *pipeline.Compiler) { p = c.Program() })
+	return p
 }
 
 func (s *status) snapshot() mesh.Snapshot {
@@ -156,7 +181,7 @@ func (s *status) handler() http.Handler {
 		_ = json.NewEncoder(w).Encode(v) // the reader has gone; there is nobody to tell
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		h := s.health()
+		h := s.Health()
 		code := http.StatusOK
 		if !h.OK {
 			code = http.StatusServiceUnavailable
@@ -164,6 +189,13 @@ func (s *status) handler() http.Handler {
 		answer(w, code, h)
 	})
 	mux.HandleFunc("GET /flows", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, s.flows(r.Context())) })
+	mux.HandleFunc("GET /traffic", func(w http.ResponseWriter, _ *http.Request) {
+		if s.cfg.Metrics == nil {
+			http.Error(w, "this controller counts nothing", http.StatusNotFound)
+			return
+		}
+		answer(w, http.StatusOK, s.cfg.Metrics.Traffic())
+	})
 	mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.snapshot()) })
 	return mux
 }
@@ -187,8 +219,8 @@ func listenStatus(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-func serveStatus(ctx context.Context, ln net.Listener, s *status) error {
-	srv := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+func serveStatus(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

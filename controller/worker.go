@@ -9,7 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"meshlab.dev/meshlab/controller/flow"
+	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/metrics"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
 
@@ -17,6 +18,9 @@ const (
 	firstRetry   = 50 * time.Millisecond
 	longestRetry = 2 * time.Second
 	applyTimeout = 30 * time.Second
+	// connectLimit is how long a switch may take to greet; one that accepts
+	// the connection and then says nothing is dialled again.
+	connectLimit = 10 * time.Second
 )
 
 // errEnded is the end of a connection by the other side.
@@ -24,38 +28,75 @@ var errEnded = errors.New("the switch closed the connection")
 
 // worker keeps one switch.
 type worker struct {
-	cfg    Config
-	dp     Datapath
-	target *target
-	log    *slog.Logger
+	c       *Controller
+	name    string
+	address string
+	log     *slog.Logger
 
-	connected time.Time // of the present connection; used by session alone
+	placing sync.Mutex // guards where and moved
+	where   position
+	moved   chan struct{} // closed when where is replaced
+
+	compiling sync.Mutex // guards what follows
+	compiler  *pipeline.Compiler
+	placed    position // that the compiler is for
 
 	mu    sync.Mutex // guards what follows
 	sw    Switch     // nil: not connected
 	state state
 }
 
-// state is what a worker tells of its switch.
-type state struct {
-	err     error            // why the last connection or change failed; nil once in sync
-	program pipeline.Program // last applied
-	serial  uint64           // of the goal that program was made of
-	applied time.Time        // when it was confirmed; zero: never on this connection
-	took    time.Duration    // from the snapshot to the confirmation; 0: the snapshot is older than the connection
+// position is where a switch is in the network.
+type position struct {
+	fabric  pipeline.Fabric
+	dp      pipeline.Datapath
+	partial bool
+	serial  uint64
 }
 
-func newWorker(cfg Config, dp Datapath, t *target) *worker {
-	return &worker{cfg: cfg, dp: dp, target: t, log: cfg.Logger.With("datapath", dp.Name)}
+// state is what a worker tells of its switch.
+type state struct {
+	err      error // why the last connection or change failed; nil once in sync
+	flows    int   // that it should hold
+	groups   int
+	meters   int
+	warnings []string
+	serial   uint64        // of the goal that was last applied
+	place    uint64        // and of the place
+	applied  time.Time     // when it was confirmed; zero: never on this connection
+	took     time.Duration // from the snapshot to the confirmation; 0: the snapshot is older than the connection
+}
+
+func newWorker(c *Controller, n Network, dp Datapath) *worker {
+	return &worker{
+		c: c, name: dp.Name, address: dp.Address, log: c.cfg.Logger.With("datapath", dp.Name),
+		where: position{fabric: n.Fabric, dp: dp.Datapath, partial: n.Partial, serial: 1}, moved: make(chan struct{}),
+	}
+}
+
+// place tells the worker that its switch is elsewhere in the network.
+func (w *worker) place(n Network, dp pipeline.Datapath) {
+	w.placing.Lock()
+	defer w.placing.Unlock()
+	w.where = position{fabric: n.Fabric, dp: dp, partial: n.Partial, serial: w.where.serial + 1}
+	close(w.moved)
+	w.moved = make(chan struct{})
+}
+
+func (w *worker) placement() (position, <-chan struct{}) {
+	w.placing.Lock()
+	defer w.placing.Unlock()
+	return w.where, w.moved
 }
 
 // run connects, and connects again, until ctx ends.
-func (w *worker) run(ctx context.Context) error {
+func (w *worker) run(ctx context.Context) {
+	w.prepare(ctx)
 	retry := firstRetry
-	for {
+	for ctx.Err() == nil {
 		synced, err := w.session(ctx)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return
 		}
 		if synced {
 			retry = firstRetry
@@ -65,16 +106,45 @@ func (w *worker) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			return ctx.Err()
+			return
 		case <-pause.C:
 		}
 		retry = min(2*retry, longestRetry)
 	}
 }
 
-// connectLimit is how long a switch may take to greet; one that accepts the
-// connection and then says nothing is dialled again.
-const connectLimit = 10 * time.Second
+// prepare keeps the program ready until the controller becomes active.
+func (w *worker) prepare(ctx context.Context) {
+	for !w.c.active() {
+		goal, changed := w.c.target.load()
+		where, moved := w.placement()
+		if _, _, err := w.compile(goal, where); err != nil {
+			w.log.Error("compile", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.c.cfg.Active:
+		case <-changed:
+		case <-moved:
+		}
+	}
+}
+
+// compile brings the program in step with a goal. fresh tells that the
+// program was made anew, so that the delta says nothing.
+func (w *worker) compile(g goal, where position) (d pipeline.Delta, fresh bool, err error) {
+	w.compiling.Lock()
+	defer w.compiling.Unlock()
+	if w.compiler == nil || w.placed.serial != where.serial {
+		compiler, err := pipeline.NewCompiler(where.fabric, where.dp)
+		if err != nil {
+			return pipeline.Delta{}, false, err
+		}
+		w.compiler, w.placed, fresh = compiler, where, true
+	}
+	return w.compiler.Update(g.snap), fresh, nil
+}
 
 // session is one connection, from dial to its end. synced tells whether the
 // switch took on at least one program.
@@ -85,31 +155,44 @@ func (w *worker) session(ctx context.Context) (synced bool, err error) {
 		w.mu.Unlock()
 	}()
 	dial, stop := context.WithTimeout(ctx, connectLimit)
-	sw, err := w.cfg.Connect(dial, w.dp.Address)
+	sw, err := w.c.cfg.Connect(dial, w.address)
 	stop()
 	if err != nil {
-		return false, fmt.Errorf("connect to %s: %w", w.dp.Address, err)
+		return false, fmt.Errorf("connect to %s: %w", w.address, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var packets sync.WaitGroup
-	defer packets.Wait()
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
 	defer cancel()
 	defer func() { err = errors.Join(err, sw.Close()) }()
-	if ps, ok := sw.(PacketSwitch); ok {
-		packets.Go(func() { w.refuse(ctx, ps) })
-	}
 	have, err := read(ctx, sw)
 	if err != nil {
 		return false, err
 	}
 	w.log.Info("connected", "flows", len(have.flows), "groups", len(have.groups))
-	w.connected = w.cfg.Now()
+	connected := w.c.cfg.Now()
+	if m := w.c.cfg.Metrics; m != nil {
+		if len(have.flows) == 0 {
+			m.Reset(w.name)
+		} else {
+			m.Resume(w.name)
+		}
+		helpers.Go(func() { w.poll(ctx, sw) })
+	}
+	if es, ok := sw.(EventSwitch); ok {
+		helpers.Go(func() { w.packets(ctx, es) })
+		helpers.Go(func() { w.removals(ctx, es) })
+	}
 	w.mu.Lock()
 	w.sw = sw
 	w.mu.Unlock()
+	whole := true // the switch may hold what the compiler does not know
 	for {
-		goal, changed := w.target.load()
-		if err := w.apply(ctx, sw, &have, goal); err != nil {
+		goal, changed := w.c.target.load()
+		where, moved := w.placement()
+		keep := goal.serial == 0 || where.partial
+		if whole, err = w.apply(ctx, sw, &have, goal, where, whole, keep, connected); err != nil {
+			w.c.loop.failed(w.name)
 			return synced, err
 		}
 		synced = true
@@ -119,11 +202,12 @@ func (w *worker) session(ctx context.Context) (synced bool, err error) {
 		case <-sw.Done():
 			return synced, errEnded
 		case <-changed:
+		case <-moved:
 		}
 	}
 }
 
-func read(ctx context.Context, sw Switch) (held, error) {
+func read(ctx context.Context, sw Holdings) (held, error) {
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
 	flows, err := sw.Flows(ctx)
@@ -134,87 +218,78 @@ func read(ctx context.Context, sw Switch) (held, error) {
 	if err != nil {
 		return held{}, fmt.Errorf("read groups: %w", err)
 	}
-	return heldBy(flows, groups), nil
+	meters, err := sw.Meters(ctx)
+	if err != nil {
+		return held{}, fmt.Errorf("read meters: %w", err)
+	}
+	return heldBy(flows, groups, meters), nil
 }
 
-// apply brings the switch from have to the goal, and notes it in have.
-func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal) error {
-	want, err := pipeline.Compile(w.cfg.Fabric, w.dp.Datapath, g.snap)
+// apply brings the switch to the goal. whole says that the switch may hold
+// more or less than the program before, which is what have tells then; the
+// result says the same of the next time.
+func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where position, whole, keep bool, connected time.Time) (bool, error) {
+	delta, fresh, err := w.compile(g, where)
 	if err != nil {
-		return err
+		return whole, err
 	}
-	ch := diff(*have, want)
-	if g.serial == 0 {
-		ch = additions(*have, want)
+	w.compiling.Lock()
+	if fresh && !whole { // a new place: what is there is that of the old one
+		flows, err := read(ctx, sw)
+		if err != nil {
+			w.compiling.Unlock()
+			return whole, err
+		}
+		*have, whole = flows, true
+	}
+	ch, added, counters := changeOf(delta), delta.Flows, delta.Counters
+	if whole {
+		ch, added = difference(*have, w.compiler, keep)
+		counters = w.compiler.Counters()
+	}
+	if w.c.cfg.Metrics != nil {
+		w.c.cfg.Metrics.Learn(w.name, counters)
 	}
 	if !ch.Empty() {
 		ctx, cancel := context.WithTimeout(ctx, applyTimeout)
-		defer cancel()
-		if err := sw.Apply(ctx, ch); err != nil {
-			return fmt.Errorf("apply change: %w", err)
-		}
+		err = sw.Apply(ctx, ch)
+		cancel()
 	}
-	after := heldAfter(want)
-	if g.serial == 0 { // what was there is still there
-		for cookie := range have.flows {
-			after.flows[cookie] = true
-		}
-		for id, hash := range have.groups {
-			if _, ok := after.groups[id]; !ok {
-				after.groups[id] = hash
-			}
-		}
+	next := state{serial: g.serial, place: where.serial, meters: len(w.compiler.Meters()), warnings: w.compiler.Warnings()}
+	next.flows, next.groups = w.compiler.Size()
+	if whole && keep {
+		have.take(w.compiler)
 	}
-	*have = after
-	now := w.cfg.Now()
-	took := time.Duration(0)
-	if g.since.After(w.connected) {
-		took = now.Sub(g.since)
+	w.compiling.Unlock()
+	if err != nil {
+		return whole, fmt.Errorf("apply change: %w", err)
+	}
+	next.applied = w.c.cfg.Now()
+	if g.since.After(connected) {
+		next.took = next.applied.Sub(g.since)
+		w.c.converged(w.name, next.took)
 	}
 	w.mu.Lock()
-	known := w.state.program.Warnings
-	w.state = state{program: want, serial: g.serial, applied: now, took: took}
+	known := w.state.warnings
+	w.state = next
 	w.mu.Unlock()
-	w.report(ch, known, want.Warnings, took)
-	return nil
+	select {
+	case w.c.limits <- struct{}{}:
+	default:
+	}
+	w.report(ch, added, known, next)
+	return whole && keep, nil
 }
 
-func (w *worker) report(ch Change, known, warnings []string, took time.Duration) {
-	w.log.Info("in sync", "flows_added", len(ch.AddFlows), "flows_deleted", len(ch.DeleteCookies),
-		"groups_changed", len(ch.AddGroups)+len(ch.ModifyGroups)+len(ch.DeleteGroups), "took", took)
+func (w *worker) report(ch Change, added int, known []string, s state) {
+	w.log.Info("in sync", "flows_added", added, "flows_deleted", len(ch.DeleteCookies), "took", s.took)
 	old := map[string]bool{}
 	for _, warning := range known {
 		old[warning] = true
 	}
-	for _, warning := range warnings {
+	for _, warning := range s.warnings {
 		if !old[warning] {
-			w.log.Warn("the mesh contradicts itself", "reason", warning)
-		}
-	}
-}
-
-// refuse answers packets that flows have handed over with a reset.
-func (w *worker) refuse(ctx context.Context, sw PacketSwitch) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-sw.Done():
-			return
-		case in, ok := <-sw.PacketIns():
-			if !ok {
-				return
-			}
-			if w.cfg.Refuse == nil {
-				continue
-			}
-			answer, err := w.cfg.Refuse(in.Data)
-			if err == nil {
-				err = sw.PacketOut(ctx, flow.PortController, answer, []flow.Action{flow.Output{Port: in.InPort}})
-			}
-			if err != nil {
-				w.log.Debug("packet not answered", "in_port", in.InPort, "error", err)
-			}
+			w.log.Warn("not honoured", "reason", warning)
 		}
 	}
 }
@@ -224,4 +299,73 @@ func (w *worker) look() (Switch, state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sw, w.state
+}
+
+// zones are the limits of connections, once the program is that of a snapshot.
+func (w *worker) zones() (map[uint16]uint32, bool) {
+	if _, s := w.look(); s.serial == 0 {
+		return nil, false
+	}
+	w.compiling.Lock()
+	defer w.compiling.Unlock()
+	return w.compiler.Zones(), true
+}
+
+// with calls f with the program; false when there is none yet.
+func (w *worker) with(f func(*pipeline.Compiler)) bool {
+	w.compiling.Lock()
+	defer w.compiling.Unlock()
+	if w.compiler == nil {
+		return false
+	}
+	f(w.compiler)
+	return true
+}
+
+// pollEvery is how often counters are read, and pollShare the part of the
+// time that reading may take.
+const (
+	pollEvery = 2 * time.Second
+	pollShare = 20
+)
+
+// poll reads the counters of a switch until ctx ends.
+func (w *worker) poll(ctx context.Context, sw Switch) {
+	timer := time.NewTimer(pollEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		start := time.Now()
+		if err := w.sample(ctx, sw); err != nil && ctx.Err() == nil {
+			w.log.Debug("counters not read", "error", err)
+		}
+		timer.Reset(max(pollEvery, pollShare*time.Since(start)))
+	}
+}
+
+// sample reads the tables that count.
+func (w *worker) sample(ctx context.Context, sw Switch) error {
+	poll := w.c.cfg.Metrics.Begin(w.name)
+	var stats []metrics.Stat
+	for _, table := range pipeline.CountingTables() {
+		flows, err := sw.TableFlows(ctx, table)
+		if err != nil {
+			return fmt.Errorf("read counters of table %d: %w", table, err)
+		}
+		for _, f := range flows {
+			stats = append(stats, metrics.Stat{Cookie: f.Cookie, Packets: f.Packets, Bytes: f.Bytes})
+		}
+	}
+	poll.End(stats)
+	return nil
+}
+
+// snapshot is the mesh that questions are answered from.
+func (w *worker) snapshot() (mesh.Snapshot, bool) {
+	g, _ := w.c.target.load()
+	return g.snap, g.serial > 0
 }

@@ -32,6 +32,8 @@ type realLab struct {
 	fabric pipeline.Fabric
 	dps    []pipeline.Datapath
 	ns     map[string]string // host -> name of its namespace
+
+	metered map[string]bool // bridge and meter
 }
 
 func newRealLab(t testing.TB) *realLab {
@@ -101,12 +103,29 @@ func (l *realLab) install(snap mesh.Snapshot) {
 		if err := os.WriteFile(file, []byte(strings.Join(flows, "\n")), 0o600); err != nil {
 			l.t.Fatal(err)
 		}
+		l.meters(dp.Name, p)
 		for _, g := range p.Groups {
 			l.ovs.Ofctl("--may-create", "mod-group", dp.Name, g.String())
 		}
 		l.ovs.Ofctl("replace-flows", dp.Name, file)
 	}
 	l.ovs.Appctl("revalidator/wait")
+}
+
+// meters makes the meters of a program at a bridge; those of before stay.
+func (l *realLab) meters(bridge string, p pipeline.Program) {
+	l.t.Helper()
+	if l.metered == nil {
+		l.metered = map[string]bool{}
+	}
+	for _, m := range p.Meters {
+		verb, key := "add-meter", fmt.Sprint(bridge, m.ID)
+		if l.metered[key] {
+			verb = "mod-meter"
+		}
+		l.metered[key] = true
+		l.ovs.Ofctl(verb, bridge, fmt.Sprintf("meter=%d,pktps,burst,stats,bands=type=drop,rate=%d,burst_size=%d", m.ID, m.Rate, m.Burst))
+	}
 }
 
 // in runs fn with its thread in the namespace of a host. Sockets made there

@@ -53,6 +53,9 @@ func newTwins(t *testing.T) *twins {
 			name := fmt.Sprintf("%s-%d", dp.Name, port)
 			w.ovs.Vsctl("add-port", dp.Name, name, "--", "set", "Interface", name, "type=internal", fmt.Sprintf("ofport_request=%d", port))
 		}
+		for _, m := range p.Meters {
+			w.ovs.Ofctl("add-meter", dp.Name, fmt.Sprintf("meter=%d,pktps,burst,bands=type=drop,rate=%d,burst_size=%d", m.ID, m.Rate, m.Burst))
+		}
 		for _, g := range p.Groups {
 			w.ovs.Ofctl("add-group", dp.Name, g.String())
 		}
@@ -160,7 +163,7 @@ func (w *twins) compare(at emulator.Port, p emulator.Packet, got emulator.Result
 	case len(got.Outputs) > 0:
 		last = got.Outputs[len(got.Outputs)-1].Packet
 	case got.Controller():
-		last = got.ToController[0]
+		last = got.ToController[0].Packet
 	default:
 		return
 	}
