@@ -210,16 +210,8 @@ func (t *trace) act(a flow.Action, depth int) error {
 		t.output(flow.PortInPort)
 	case flow.Controller:
 		t.punt()
-	case flow.SetField:
-		t.packet[a.Field] = a.Value
-	case flow.Load:
-		return write(t.packet, a.Dst, a.Value)
-	case flow.Move:
-		v, err := read(t.packet, a.Src)
-		if err != nil {
-			return err
-		}
-		return write(t.packet, a.Dst, v)
+	case flow.SetField, flow.Load, flow.Move:
+		return t.packet.Apply(a)
 	case flow.Resubmit:
 		return t.table(a.Table, depth+1)
 	case flow.UseGroup:
@@ -313,6 +305,28 @@ func (t *trace) track(a flow.CT, depth int) error {
 	t.packet = saved
 	return err
 }
+
+// Apply does what an action does to the packet's own fields, registers
+// among them; only SetField, Load and Move do anything to these.
+func (p Packet) Apply(a flow.Action) error {
+	switch a := a.(type) {
+	case flow.SetField:
+		p[a.Field] = a.Value
+	case flow.Load:
+		return write(p, a.Dst, a.Value)
+	case flow.Move:
+		v, err := read(p, a.Src)
+		if err != nil {
+			return err
+		}
+		return write(p, a.Dst, v)
+	}
+	return nil
+}
+
+// Value is what a range of the packet holds; one above the low 64 bits of a
+// field is an error.
+func (p Packet) Value(r flow.Range) (uint64, error) { return read(p, r) }
 
 // read and write know the low 64 bits of a field.
 func read(p Packet, r flow.Range) (uint64, error) {
