@@ -129,14 +129,25 @@ func (m *Manager) launch(c *child) error {
 	}
 	c.cmd = cmd
 	c.info.State, c.info.PID, c.info.Started = Running, cmd.Process.Pid, time.Now()
+	if c.spec.Started != nil {
+		c.spec.Started()
+	}
 	return nil
 }
+
+// Pauses before a process is started again. One that has run for steady did
+// not end because of how it starts, and is missed: it is started at once.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+	steady       = 10 * time.Second
+)
 
 // watch waits for the end of a process and starts it again if it should run.
 func (m *Manager) watch(c *child) {
 	defer close(c.done)
 	defer c.log.Close()
-	pause := 100 * time.Millisecond
+	pause := firstPause
 	for {
 		err := c.cmd.Wait()
 		// What it leaves behind in its process group would be in the way of its
@@ -149,35 +160,48 @@ func (m *Manager) watch(c *child) {
 		if again {
 			c.info.State = Waiting
 		}
-		if time.Since(c.info.Started) > 10*time.Second {
-			pause = 100 * time.Millisecond
+		if time.Since(c.info.Started) > steady {
+			pause = 0
 		}
 		m.mu.Unlock()
 		if !again {
 			return
 		}
 		fmt.Fprintf(c.log, "meshlab: %s ended (%s); starting it again in %v\n", c.spec.Name, exitText(err), pause)
+		var ok bool
+		if pause, ok = m.relaunch(c, pause); !ok {
+			return
+		}
+	}
+}
+
+// relaunch starts a process after a pause, and goes on trying when that fails,
+// which may be a lack of memory or processes that passes. It returns how long
+// the next pause should be; false says that the process was to stop.
+func (m *Manager) relaunch(c *child, pause time.Duration) (next time.Duration, ok bool) {
+	for {
 		select {
 		case <-time.After(pause):
 		case <-c.quit:
 		}
-		pause = min(2*pause, 5*time.Second)
+		pause = min(max(2*pause, firstPause), longestPause)
 		m.mu.Lock()
 		if closed(c.quit) {
 			c.info.State = Exited
 			m.mu.Unlock()
-			return
+			return 0, false
 		}
-		c.info.Restarts++
-		err = m.launch(c)
-		if err != nil {
-			c.info.State, c.info.Exit = Exited, err.Error()
+		err := m.launch(c)
+		if err == nil {
+			c.info.Restarts++
+		} else {
+			c.info.Exit = err.Error()
 		}
 		m.mu.Unlock()
-		if err != nil {
-			fmt.Fprintf(c.log, "meshlab: %v\n", err)
-			return
+		if err == nil {
+			return pause, true
 		}
+		fmt.Fprintf(c.log, "meshlab: %v; trying again in %v\n", err, pause)
 	}
 }
 

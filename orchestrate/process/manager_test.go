@@ -107,6 +107,65 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A lack of memory or processes passes; the process must come back then.
+func TestRestartThatFailsIsTriedAgain(t *testing.T) {
+	m := newManager(t)
+	program := filepath.Join(t.TempDir(), "program")
+	write := func() {
+		t.Helper()
+		if err := os.WriteFile(program+".new", []byte("#!/bin/sh\nexec sleep 600\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(program+".new", program); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	starts := make(chan struct{}, 10)
+	s := Spec{Name: "gone", Path: program, Env: []string{"PATH=/usr/bin:/bin"}, KeepRunning: true, Started: func() { starts <- struct{}{} }}
+	if err := m.Start(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	p := until(t, m, "gone", func(p Info, _ string) bool { return p.State == Running })
+	if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	failed := until(t, m, "gone", func(p Info, text string) bool { return strings.Count(text, "trying again") >= 2 })
+	if failed.State != Waiting || failed.Restarts != 0 || !strings.Contains(failed.Exit, "start gone") {
+		t.Errorf("while it cannot start: %+v", failed)
+	}
+	write()
+	until(t, m, "gone", func(p Info, _ string) bool { return p.State == Running && p.Restarts == 1 })
+	if len(starts) != 2 {
+		t.Errorf("told of %d starts instead of 2", len(starts))
+	}
+}
+
+// A process that is to stop while its restart fails ends.
+func TestStopWhileRestartFails(t *testing.T) {
+	m := newManager(t)
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nwhile [ -e $0 ]; do sleep 0.01; done\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(Spec{Name: "gone", Path: program, Env: []string{"PATH=/usr/bin:/bin"}, KeepRunning: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	until(t, m, "gone", func(_ Info, text string) bool { return strings.Contains(text, "trying again") })
+	if err := m.Stop(t.Context(), "gone"); err != nil {
+		t.Fatal(err)
+	}
+	if p := until(t, m, "gone", func(Info, string) bool { return true }); p.State != Exited {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestKilledProcessTakesItsGroupAlong(t *testing.T) {
 	m := newManager(t)
 	s := sh("leader", `sleep 600 & echo "child $!"; wait`)

@@ -16,8 +16,12 @@ type Spec struct {
 	// Unprivileged runs the process under a user id other than 0, which
 	// Postgres insists on. To that user all files of the lab look like their own.
 	Unprivileged bool
-	// KeepRunning starts the process again, after a growing pause, when it ends.
+	// KeepRunning starts the process again when it ends: at once when it has
+	// run for a while, else after a growing pause.
 	KeepRunning bool
+	// Started, if set, is called each time the process has been started. It
+	// must not block, and must not call the manager.
+	Started func()
 }
 
 // Part is what a process does in a lab.
