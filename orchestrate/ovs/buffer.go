@@ -54,12 +54,12 @@ func enlarge(process, pid, size int) (smallest, found int, err error) {
 		if err != nil {
 			return 0, 0, fmt.Errorf("reach file %d of ovs-vswitchd: %w", n, err)
 		}
-		got, isPacket, err := enlargeSocket(fd, size)
+		got, isPort, err := enlargeSocket(fd, size)
 		unix.Close(fd)
 		if err != nil {
 			return 0, 0, fmt.Errorf("enlarge receive buffer of a switch port: %w", err)
 		}
-		if !isPacket {
+		if !isPort {
 			continue
 		}
 		found++
@@ -70,10 +70,19 @@ func enlarge(process, pid, size int) (smallest, found int, err error) {
 	return smallest, found, nil
 }
 
-func enlargeSocket(fd, size int) (got int, isPacket bool, err error) {
+// enlargeSocket leaves alone what is not the packet socket of a port: the
+// switch has another one, bound to no device, that it only sends by.
+func enlargeSocket(fd, size int) (got int, isPort bool, err error) {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || domain != unix.AF_PACKET {
 		return 0, false, nil // no socket, or another kind
+	}
+	address, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, false, err
+	}
+	if to, ok := address.(*unix.SockaddrLinklayer); !ok || to.Ifindex == 0 {
+		return 0, false, nil
 	}
 	// The kernel doubles the value, for its own overhead (socket(7)).
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size/2); err != nil {

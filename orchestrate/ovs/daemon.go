@@ -108,13 +108,17 @@ func ManagementSocket(bridge string) string { return filepath.Join(RunDir, bridg
 // DisableSequenceCheck stops connection tracking from dropping TCP segments
 // whose sequence numbers it does not expect. When clients reuse ports, that
 // check makes some connections stall for two seconds (ovs-vswitchd(8),
-// dpctl/ct-disable-tcp-seq-chk). Needs a bridge of that datapath type.
-func DisableSequenceCheck(ctx context.Context) error {
+// dpctl/ct-disable-tcp-seq-chk). Needs a bridge of the userspace datapath in
+// the switch, which runs as process pid.
+func DisableSequenceCheck(ctx context.Context, pid int) error {
 	appctl, err := Program("ovs-appctl")
 	if err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, appctl, "-t", SwitchName, "dpctl/ct-disable-tcp-seq-chk").CombinedOutput()
+	// The file of the process number, by which ovs-appctl finds a daemon by its
+	// name, may still be that of a predecessor.
+	control := filepath.Join(RunDir, fmt.Sprintf("%s.%d.ctl", SwitchName, pid))
+	out, err := exec.CommandContext(ctx, appctl, "-t", control, "dpctl/ct-disable-tcp-seq-chk").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("disable TCP sequence check of connection tracking: %w: %s", err, strings.TrimSpace(string(out)))
 	}

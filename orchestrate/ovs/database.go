@@ -22,6 +22,9 @@ type (
 		Bridges       []string          `ovsdb:"bridges"`
 		DatapathTypes []string          `ovsdb:"datapath_types"`
 		ExternalIDs   map[string]string `ovsdb:"external_ids"`
+		OtherConfig   map[string]string `ovsdb:"other_config"`
+		NextCfg       int               `ovsdb:"next_cfg"`
+		CurCfg        int               `ovsdb:"cur_cfg"`
 	}
 	bridgeRow struct {
 		UUID         string            `ovsdb:"_uuid"`
@@ -100,7 +103,7 @@ func Open(ctx context.Context) (*DB, error) {
 	// a column without a field here.
 	root, br, port, ifc := &openVSwitch{}, &bridgeRow{}, &portRow{}, &interfaceRow{}
 	if _, err := c.Monitor(ctx, c.NewMonitor(
-		client.WithTable(root, &root.Bridges, &root.DatapathTypes),
+		client.WithTable(root, &root.Bridges, &root.DatapathTypes, &root.CurCfg),
 		client.WithTable(br, &br.Name, &br.Ports),
 		client.WithTable(port, &port.Name, &port.Interfaces),
 		client.WithTable(ifc, &ifc.Name, &ifc.OFPort, &ifc.Error),
@@ -209,15 +212,12 @@ func (db *DB) AddBridges(ctx context.Context, datapath string, bridges []Bridge)
 			return fmt.Errorf("add bridge %s: %w", b.Name, err)
 		}
 	}
-	var root []openVSwitch
-	if err := db.c.List(ctx, &root); err != nil {
-		return fmt.Errorf("read Open vSwitch database: %w", err)
+	root, err := db.root(ctx)
+	if err != nil {
+		return err
 	}
-	if len(root) == 0 {
-		return errors.New("read Open vSwitch database: the root row is missing; Initialise writes it")
-	}
-	link, err := db.c.Where(&root[0]).Mutate(&root[0], model.Mutation{
-		Field: &root[0].Bridges, Mutator: ovsdb.MutateOperationInsert, Value: bridgeIDs,
+	link, err := db.c.Where(root).Mutate(root, model.Mutation{
+		Field: &root.Bridges, Mutator: ovsdb.MutateOperationInsert, Value: bridgeIDs,
 	})
 	if err != nil {
 		return fmt.Errorf("add bridges: %w", err)
@@ -228,6 +228,18 @@ func (db *DB) AddBridges(ctx context.Context, datapath string, bridges []Bridge)
 	ctx, cancel := context.WithTimeout(ctx, portWait)
 	defer cancel()
 	return db.waitPorts(ctx, names)
+}
+
+// root is the one row of the database's root table.
+func (db *DB) root(ctx context.Context) (*openVSwitch, error) {
+	var rows []openVSwitch
+	if err := db.c.List(ctx, &rows); err != nil {
+		return nil, fmt.Errorf("read Open vSwitch database: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, errors.New("read Open vSwitch database: the root row is missing; Initialise writes it")
+	}
+	return &rows[0], nil
 }
 
 // portWait is how long the switch may take to open the ports of a change.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -57,9 +58,15 @@ func (s *Supervisor) currentStatus(ctx context.Context) (Status, error) {
 	return st, nil
 }
 
+// healthLimit is how long Consul may take to answer: a lab without it goes on,
+// and can be looked at.
+const healthLimit = 2 * time.Second
+
 // health asks the server for the state of every instance; what it does not
 // know is missing.
 func (s *Supervisor) health(ctx context.Context, lab *topo.Lab, req UpRequest) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
 	agents, err := consul.Agents(lab, req.Consul, consulDir)
 	if err != nil {
 		return nil

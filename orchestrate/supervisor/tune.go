@@ -2,8 +2,11 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/orchestrate/process"
 )
@@ -23,39 +26,107 @@ func (s *Supervisor) switchPID() int {
 	return 0
 }
 
-// tuneSwitch sets what a switch in user space forgets when it ends: how it
-// tracks connections, and room for bursts at its ports. The kernel's datapath
-// keeps nothing of this in the process.
-func (r *raising) tuneSwitch(ctx context.Context) error {
+// tuneSwitch sets what a switch in user space forgets when it ends: room for
+// bursts at its ports, and how it tracks connections. It waits for the ports.
+// The kernel's datapath keeps nothing of this in the process.
+func (r *raising) tuneSwitch(ctx context.Context, pid int) error {
 	if r.env.Datapath != ovs.DatapathUserspace {
 		return nil
-	}
-	pid := r.switchPID()
-	if err := ovs.DisableSequenceCheck(ctx); err != nil {
-		return err
 	}
 	size, err := ovs.EnlargeReceiveBuffers(ctx, pid, len(cables(r.lab, false)), ovs.ReceiveBuffer)
 	if err != nil {
 		return err
 	}
-	r.buffer, r.tuned = size, pid
+	if err := ovs.DisableSequenceCheck(ctx, pid); err != nil {
+		return err
+	}
+	r.noteBuffer(size)
 	return nil
 }
 
-// keepTuned sets it again whenever the switch has been started anew, for as
+// noteBuffer notes the receive buffer of the switch's ports, in bytes; 0: the
+// kernel's own.
+func (r *raising) noteBuffer(size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Environment.SwitchBufferBytes = size
+}
+
+const (
+	// restoreLimit is how long a switch that was started again may keep packets
+	// back. It is the time for a busy machine; the usual is a tenth of that.
+	restoreLimit = 3 * time.Second
+	// releaseLimit bounds the end of that wait, which nothing should hinder.
+	releaseLimit = 10 * time.Second
+	// restorePause is what passes before a restoration that failed is tried
+	// again.
+	restorePause = time.Second
+)
+
+// keepSwitch restores the switch each time it has been started again, for as
 // long as the lab lives.
-func (r *raising) keepTuned() {
-	if r.env.Datapath != ovs.DatapathUserspace {
-		return
+func (r *raising) keepSwitch(started <-chan struct{}) {
+	for range started {
+		for {
+			pid := r.switchPID()
+			if pid == 0 {
+				break // it has ended again, and its next start will be told
+			}
+			begin := time.Now()
+			err := r.restoreSwitch(pid)
+			if err == nil {
+				r.log.Info("restored the switch", "pid", pid, "took", time.Since(begin))
+				break
+			}
+			r.log.Warn("restore the switch", "pid", pid, "error", err)
+			time.Sleep(restorePause)
+		}
 	}
-	for range time.Tick(time.Second) {
-		if pid := r.switchPID(); pid == 0 || pid == r.tuned {
-			continue
+}
+
+// restoreSwitch brings a switch that has just been started to where its
+// predecessor was, and then lets packets through. When that is not possible
+// within restoreLimit, for example because the controller is gone, they are
+// let through all the same: much of a lab works without the rest.
+func (r *raising) restoreSwitch(pid int) error {
+	r.noteBuffer(0)
+	ctx, cancel := context.WithTimeout(context.Background(), restoreLimit)
+	defer cancel()
+	err := r.tuneSwitch(ctx, pid)
+	// Not before: when the new ports are there, the controller has seen the end
+	// of its connections to the old process, and is not taken for in sync.
+	if late := inSync(ctx); late != nil {
+		r.log.Warn("let packets through before the flows are restored", "pid", pid, "error", late)
+	}
+	if r.switchPID() != pid {
+		return errors.Join(err, errors.New("it has ended"))
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), releaseLimit)
+	defer cancel()
+	db, failed := ovs.Open(ctx)
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	defer db.Close()
+	return errors.Join(err, db.LetThrough(ctx))
+}
+
+// inSync waits until the controller knows the mesh and every switch has all
+// flows of it.
+func inSync(ctx context.Context) error {
+	client := controller.NewClient(controllerSocket)
+	defer client.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		h, err := client.Health(ctx)
+		if err == nil && h.OK {
+			return nil
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		if err := r.tuneSwitch(ctx); err != nil { // it may not have read its database yet
-			r.log.Warn("tune the restarted switch", "error", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the controller to restore the flows: %w: %+v, %v", context.Cause(ctx), h.Datapaths, err)
+		case <-tick.C:
 		}
-		cancel()
 	}
 }

@@ -41,10 +41,6 @@ type raising struct {
 	req  UpRequest
 	send func(Event)
 	env  Environment
-	// tuned is the process of the switch that tuneSwitch has last met.
-	tuned int
-	// buffer is the receive buffer of its ports, in bytes; 0: the kernel's own.
-	buffer int
 }
 
 // up brings the lab to life. On an error the caller ends the sandbox, and
@@ -100,9 +96,9 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 		return Status{}, err
 	}
 	r.publish()
-	go r.keepTuned()
 	s.mu.Lock()
 	r.env.Consul = req.ConsulVersion
+	r.env.SwitchBufferBytes = s.status.Environment.SwitchBufferBytes
 	s.status.Environment = r.env
 	s.status.Ready = true
 	s.mu.Unlock()
@@ -167,7 +163,16 @@ func (r *raising) network(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	restarted := make(chan struct{}, 1)
 	for _, d := range daemons {
+		if d.Name == ovs.SwitchName {
+			d.Started = func() {
+				select {
+				case restarted <- struct{}{}:
+				default: // told already
+				}
+			}
+		}
 		if err := r.procs.Start(d); err != nil {
 			return "", err
 		}
@@ -207,10 +212,14 @@ func (r *raising) network(ctx context.Context) (string, error) {
 	if err := db.AddBridges(ctx, datapath, bridges); err != nil {
 		return "", err
 	}
-	if err := r.tuneSwitch(ctx); err != nil {
+	if err := r.tuneSwitch(ctx, r.switchPID()); err != nil {
 		return "", err
 	}
-	r.env.SwitchBufferBytes = r.buffer
+	if err := db.HoldRestarted(ctx); err != nil {
+		return "", err
+	}
+	<-restarted // of this first start
+	go r.keepSwitch(restarted)
 	return fmt.Sprintf("%d hosts, %d switches, %d links; Open vSwitch %s, %s datapath",
 		hosts, len(bridges), len(r.lab.Links), r.env.OpenVSwitch, map[string]string{ovs.DatapathKernel: "kernel", ovs.DatapathUserspace: "userspace"}[datapath]), nil
 }
