@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -49,6 +50,12 @@ func stage(m *testing.M) (int, error) {
 		return sandbox.Init(os.Args[1:], 0)
 	case "fetch":
 		return 0, fetch(os.Args[1:])
+	case "load":
+		connections, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			return 0, err
+		}
+		return 0, generate(os.Args[1], connections)
 	}
 	if err := furnish(); err != nil {
 		return 0, err
