@@ -91,12 +91,18 @@ column. Exit code 0: all are right; 2: some are not.`,
 
 func newGraph() *cobra.Command {
 	var format string
-	c := &cobra.Command{
-		Use:     "graph [LAB]",
-		Short:   "Draw a lab: SVG, Graphviz or Mermaid",
-		Example: "  meshlab graph hashicups > hashicups.svg\n  meshlab graph my-lab.yaml --format mermaid",
+	var live bool
+	c := labFlag(&cobra.Command{
+		Use:   "graph [LAB]",
+		Short: "Draw a lab: SVG, Graphviz or Mermaid",
+		Long: `Draw the topology of a lab file. --live draws the services of a lab that is up
+instead, and what flows between them at this moment.`,
+		Example: "  meshlab graph hashicups > hashicups.svg\n  meshlab graph my-lab.yaml --format mermaid\n  meshlab graph --live --format text",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if live {
+				return drawLive(c, args, format)
+			}
 			lab, err := loadLab(argOr(args, defaultLab))
 			if err != nil {
 				return err
@@ -115,7 +121,8 @@ func newGraph() *cobra.Command {
 			_, err = fmt.Fprint(c.OutOrStdout(), text)
 			return err
 		},
-	}
-	c.Flags().StringVar(&format, "format", "svg", "svg, dot or mermaid")
+	})
+	c.Flags().StringVar(&format, "format", "svg", "svg, dot or mermaid; text too with --live")
+	c.Flags().BoolVar(&live, "live", false, "draw who calls whom in a lab that is up, with rates")
 	return c
 }
