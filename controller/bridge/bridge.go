@@ -5,12 +5,11 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/flow"
 	"meshlab.dev/meshlab/controller/openflow"
-	"meshlab.dev/meshlab/controller/openflow/packet"
 )
 
 // Connector makes a controller.Config.Connect for addresses that are paths
@@ -26,19 +25,6 @@ func Connector(logger *slog.Logger) func(context.Context, string) (controller.Sw
 		go forward(conn.Done(), conn.FlowsRemoved(), s.removed, func(r openflow.FlowRemoved) controller.FlowRemoved { return controller.FlowRemoved(r) })
 		return s, nil
 	}
-}
-
-// Refuse is a controller.Config.Refuse: the reset that answers a segment.
-func Refuse(frame []byte) ([]byte, error) {
-	p, err := packet.ParseTCP(frame)
-	if err != nil {
-		return nil, err
-	}
-	answer := packet.BuildReset(p)
-	if answer == nil {
-		return nil, errors.New("a reset is not answered")
-	}
-	return answer, nil
 }
 
 var _ controller.EventSwitch = (*connection)(nil)
@@ -75,9 +61,14 @@ func (c *connection) PacketIns() <-chan controller.PacketIn { return c.packets }
 // FlowsRemoved implements controller.EventSwitch.
 func (c *connection) FlowsRemoved() <-chan controller.FlowRemoved { return c.removed }
 
-// Flows implements controller.Switch.
+// Flows implements controller.Holdings.
 func (c *connection) Flows(ctx context.Context) ([]controller.FlowStats, error) {
-	flows, err := c.Conn.Flows(ctx)
+	return c.TableFlows(ctx, flow.TableAll)
+}
+
+// TableFlows implements controller.Holdings.
+func (c *connection) TableFlows(ctx context.Context, table uint8) ([]controller.FlowStats, error) {
+	flows, err := c.Conn.TableFlows(ctx, table)
 	out := make([]controller.FlowStats, len(flows))
 	for i, f := range flows {
 		out[i] = controller.FlowStats(f)

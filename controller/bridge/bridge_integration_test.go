@@ -58,8 +58,8 @@ func newLab(t *testing.T) *lab {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	l.client = controller.NewClient(filepath.Join(dir, "s"))
 	l.config = controller.Config{
-		Fabric: f, Datapaths: []controller.Datapath{{Datapath: dp, Address: address}}, Status: filepath.Join(dir, "s"), Drain: time.Hour,
-		Connect: bridge.Connector(nil), Refuse: bridge.Refuse,
+		Fabric: f, Datapaths: []controller.Datapath{{Datapath: dp, Address: address}}, Status: filepath.Join(dir, "s"), Drain: func() time.Duration { return time.Hour },
+		Connect: bridge.Connector(nil), Segments: bridge.Segments{},
 	}
 	return l
 }
@@ -149,7 +149,7 @@ func (l *lab) set(instances ...mesh.Instance) controller.Health {
 		l.t.Fatal(err)
 	}
 	l.snaps <- mesh.Snapshot{
-		Services:  []mesh.Service{{Name: "api", Instances: instances}},
+		Services:  []*mesh.Service{{Name: "api", Instances: instances}},
 		Upstreams: []mesh.Upstream{{Client: netip.MustParseAddr("192.168.1.11"), Source: "web", Destination: "api", BindPort: 9000}},
 	}
 	return l.health("the snapshot in force", func(h controller.Health) bool { return h.OK && h.Snapshot > before.Snapshot })
