@@ -39,7 +39,7 @@ func (h *held) take(c *pipeline.Compiler) {
 	for cookie := range c.Cookies() {
 		h.flows[cookie] = true
 	}
-	for id := range c.GroupHashes() {
+	for id := range c.GroupIDs() {
 		h.groups[id] = true
 	}
 	for _, m := range c.Meters() {
@@ -59,7 +59,10 @@ func difference(have held, c *pipeline.Compiler, keep bool) (Change, int) {
 			added++
 		}
 	}
-	groups := c.GroupHashes()
+	groups := map[uint32]bool{}
+	for id := range c.GroupIDs() {
+		groups[id] = true
+	}
 	ch := Change{Meters: c.Meters()}
 	if added > 0 {
 		ch.AddFlows = filter(c.Flows(), func(f flow.Flow) bool { return !have.flows[f.Cookie] })
@@ -87,7 +90,7 @@ func difference(have held, c *pipeline.Compiler, keep bool) (Change, int) {
 		}
 	}
 	for id := range have.groups {
-		if _, ok := groups[id]; !ok {
+		if !groups[id] {
 			ch.DeleteGroups = append(ch.DeleteGroups, id)
 		}
 	}

@@ -68,7 +68,8 @@ type FlowInfo struct {
 	Bytes     uint64 `json:"bytes"`
 }
 
-// GroupInfo is one group, in the syntax of ovs-ofctl.
+// GroupInfo is one group, much as ovs-ofctl writes it, with equal buckets
+// counted.
 type GroupInfo struct {
 	ID     uint32 `json:"id"`
 	Text   string `json:"text"`
@@ -146,7 +147,8 @@ func (w *worker) describe(ctx context.Context) DatapathFlows {
 			stats[f.Cookie] = f
 		}
 	}
-	for _, f := range w.program().Flows {
+	program := w.program()
+	for _, f := range program.Flows {
 		_, actions, _ := strings.Cut(f.String(), "actions=")
 		c, ok := stats[f.Cookie]
 		d.Flows = append(d.Flows, FlowInfo{
@@ -155,8 +157,8 @@ func (w *worker) describe(ctx context.Context) DatapathFlows {
 			Present: ok, Packets: c.Packets, Bytes: c.Bytes,
 		})
 	}
-	for _, g := range w.program().Groups {
-		d.Groups = append(d.Groups, GroupInfo{ID: g.ID, Text: g.String(), Reason: g.Reason})
+	for _, g := range program.Groups {
+		d.Groups = append(d.Groups, GroupInfo{ID: g.ID, Text: g.Summary(), Reason: g.Reason})
 	}
 	return d
 }

@@ -1,6 +1,10 @@
 package pipeline
 
 import (
+	"encoding/binary"
+	"hash/fnv"
+	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -112,9 +116,18 @@ func (c *Compiler) balance(s *sheet, name string) {
 		s.put(f, "%s has %d healthy instances: the client's address tells which", name, len(all))
 		c.affinity(s, svc, all, refused)
 	default:
-		g := c.group(s, number, name, all, refused)
-		s.groups = append(s.groups, g)
-		f.Actions = do(flow.UseGroup{ID: g.ID})
+		if len(all) > maxBuckets {
+			s.warn("service %s has %d healthy instances: only the first %d get new connections", name, len(all), maxBuckets)
+			all = all[:maxBuckets]
+		}
+		s.group, s.contents = &flow.Group{ID: number, Type: flow.GroupSelect}, c.contents(all, refused)
+		if s.buckets {
+			s.group.Buckets = c.buckets(all, refused)
+		}
+		if s.explain {
+			s.group.Reason = "healthy instances of " + name
+		}
+		f.Actions = do(flow.UseGroup{ID: number})
 		s.put(f, "%s has %d healthy instances", name, len(all))
 	}
 }
@@ -138,25 +151,41 @@ func (c *Compiler) slots(all []choice, refused float64, wide bool) [][]flow.Acti
 	return out
 }
 
-// group spreads the connections of a service by a hash of their addresses and
+// contents is a hash of all that the buckets of a service are made of.
+func (c *Compiler) contents(all []choice, refused float64) uint64 {
+	h := fnv.New64a()
+	put := func(v uint64) {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], v)
+		_, _ = h.Write(b[:]) // never fails (package hash)
+	}
+	for _, ch := range all {
+		put(uint64(ch.number))
+		put(math.Float64bits(ch.share))
+		_, _ = io.WriteString(h, ch.Addr.String())
+	}
+	put(math.Float64bits(refused))
+	if c.wide {
+		put(1)
+	}
+	return h.Sum64()
+}
+
+// buckets spread the connections of a service by a hash of their addresses and
 // ports.
-func (c *Compiler) group(s *sheet, number uint32, name string, all []choice, refused float64) flow.Group {
-	g := flow.Group{ID: number, Type: flow.GroupSelect, Reason: "healthy instances of " + name}
+func (c *Compiler) buckets(all []choice, refused float64) []flow.Bucket {
+	var out []flow.Bucket
 	if len(all) < mostCandidates {
 		for _, actions := range c.slots(all, refused, c.wide) {
-			g.Buckets = append(g.Buckets, flow.Bucket{Weight: 1, Actions: actions})
+			out = append(out, flow.Bucket{Weight: 1, Actions: actions})
 		}
-		return g
-	}
-	if len(all) > maxBuckets {
-		s.warn("service %s has %d healthy instances: only the first %d get new connections", name, len(all), maxBuckets)
-		all = all[:maxBuckets]
+		return out
 	}
 	least := slices.MinFunc(all, func(a, b choice) int { return compareFloat(a.share, b.share) }).share
 	for _, ch := range all {
-		g.Buckets = append(g.Buckets, flow.Bucket{Weight: uint16(min(max(1, ch.share/least), 1000)), Actions: choose(ch)})
+		out = append(out, flow.Bucket{Weight: uint16(min(max(1, ch.share/least), 1000)), Actions: choose(ch)})
 	}
-	return g
+	return out
 }
 
 func compareFloat(a, b float64) int {

@@ -118,8 +118,14 @@ func (c *Compiler) Program() Program {
 	}
 	p := Program{Zones: c.Zones(), Counters: c.Counters(), Warnings: c.Warnings()}
 	var all []keyed
-	for f := range c.Flows() {
-		all = append(all, keyed{f, f.Match.String()})
+	for key := range c.units {
+		s := c.write(key, &sheet{explain: true, buckets: true})
+		for _, f := range s.flows {
+			all = append(all, keyed{f, f.Match.String()})
+		}
+		if s.group != nil {
+			p.Groups = append(p.Groups, *s.group)
+		}
 	}
 	slices.SortFunc(all, func(a, b keyed) int {
 		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.match, b.match))
@@ -127,17 +133,17 @@ func (c *Compiler) Program() Program {
 	for _, k := range all {
 		p.Flows = append(p.Flows, k.Flow)
 	}
-	p.Groups = slices.SortedFunc(c.Groups(), func(a, b flow.Group) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(p.Groups, func(a, b flow.Group) int { return cmp.Compare(a.ID, b.ID) })
 	p.Meters = c.Meters()
 	return p
 }
 
-// Flows are all flows, sealed, in no particular order. They are written while
-// the loop runs, which must not call Update.
+// Flows are all flows, sealed, without reasons, in no particular order. They
+// are written while the loop runs, which must not call Update.
 func (c *Compiler) Flows() iter.Seq[flow.Flow] {
 	return func(yield func(flow.Flow) bool) {
 		for key := range c.units {
-			for _, f := range c.write(key).flows {
+			for _, f := range c.write(key, &sheet{}).flows {
 				if !yield(f) {
 					return
 				}
@@ -153,10 +159,8 @@ func (c *Compiler) Groups() iter.Seq[flow.Group] {
 			if u.group == 0 {
 				continue
 			}
-			for _, g := range c.write(key).groups {
-				if !yield(g) {
-					return
-				}
+			if !yield(*c.write(key, &sheet{buckets: true}).group) {
+				return
 			}
 		}
 	}
@@ -175,15 +179,15 @@ func (c *Compiler) Cookies() iter.Seq[uint64] {
 	}
 }
 
-// GroupHashes tells the contents of all groups by id (flow.Group.Hash).
-func (c *Compiler) GroupHashes() map[uint32]uint64 {
-	out := map[uint32]uint64{}
-	for _, u := range c.units {
-		if u.group != 0 {
-			out[u.group] = u.groupHash
+// GroupIDs are those of all groups, in no particular order.
+func (c *Compiler) GroupIDs() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for _, u := range c.units {
+			if u.group != 0 && !yield(u.group) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 // Meters are all meters, sorted by id.
@@ -244,7 +248,9 @@ func (c *Compiler) Call(client netip.Addr, bindPort uint16) (mesh.Upstream, bool
 // The matches and actions below keep the flows readable.
 
 func tcp(more ...flow.FieldMatch) flow.Match {
-	return append(flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoTCP)}, more...)
+	m := make(flow.Match, 0, 3+len(more)) // most get one more
+	m = append(m, flow.EthType.Is(flow.EthTypeIPv4), flow.IPProto.Is(flow.IPProtoTCP))
+	return append(m, more...)
 }
 
 func udp(more ...flow.FieldMatch) flow.Match {

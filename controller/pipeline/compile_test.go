@@ -70,7 +70,7 @@ func TestGolden(t *testing.T) {
 			fmt.Fprintf(&b, "# %s\n%s\n", fl.Reason, fl)
 		}
 		for _, g := range p.Groups {
-			fmt.Fprintf(&b, "# %s\n%s\n", g.Reason, g)
+			fmt.Fprintf(&b, "# %s\n%s\n", g.Reason, g.Summary())
 		}
 		path := filepath.Join("testdata", "hashicups-"+dp.Name+".flows")
 		if *update {

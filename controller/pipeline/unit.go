@@ -28,16 +28,19 @@ const (
 
 // unit is what is kept of the flows of an object.
 type unit struct {
-	cookies   []uint64
-	group     uint32 // 0: none
-	groupHash uint64
-	meters    []flow.Meter
+	cookies  []uint64
+	group    uint32 // 0: none
+	contents uint64 // of the group
+	meters   []flow.Meter
 }
 
-// sheet is what is written of a unit.
+// sheet is what is written of a unit. What nobody wants is not made.
 type sheet struct {
+	explain  bool // the reasons of flows and groups
+	buckets  bool // of the group
 	flows    []flow.Flow
-	groups   []flow.Group // one at most
+	group    *flow.Group // nil: none
+	contents uint64      // a hash of what the buckets are made of
 	meters   []flow.Meter
 	counters map[uint64]Counter
 	zone     uint16
@@ -64,7 +67,9 @@ func (s *sheet) countFlow(c Counter, f flow.Flow, reason string, args ...any) {
 }
 
 func (s *sheet) put(f flow.Flow, reason string, args ...any) uint64 {
-	f.Reason = fmt.Sprintf(reason, args...)
+	if s.explain {
+		f.Reason = fmt.Sprintf(reason, args...)
+	}
 	f = f.Seal()
 	s.flows = append(s.flows, f)
 	return f.Cookie
@@ -75,8 +80,7 @@ func (s *sheet) warn(format string, args ...any) {
 }
 
 // write makes the flows of a unit from the present state. It changes nothing.
-func (c *Compiler) write(key unitKey) *sheet {
-	s := &sheet{}
+func (c *Compiler) write(key unitKey, s *sheet) *sheet {
 	switch key.kind {
 	case unitBase:
 		c.base(s)

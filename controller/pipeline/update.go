@@ -347,13 +347,13 @@ func (c *Compiler) ensure(ch *changes, key unitKey, exists bool) {
 }
 
 func (c *Compiler) rewrite(ch *changes, key unitKey) {
-	s := c.write(key)
+	s := c.write(key, &sheet{})
 	u := &unit{meters: s.meters, cookies: make([]uint64, len(s.flows))}
 	for i, f := range s.flows {
 		u.cookies[i] = f.Cookie
 	}
-	for _, g := range s.groups {
-		u.group, u.groupHash = g.ID, g.Hash()
+	if s.group != nil {
+		u.group, u.contents = s.group.ID, s.contents
 	}
 	old := c.units[key]
 	if old == nil {
@@ -369,7 +369,10 @@ func (c *Compiler) rewrite(ch *changes, key unitKey) {
 // there is something to add.
 func (c *Compiler) note(ch *changes, key unitKey, old, now *unit, s *sheet) (adds bool) {
 	c.sum(key, old, now, s)
-	had := make(map[uint64]bool, len(old.cookies))
+	var had map[uint64]bool
+	if len(old.cookies) > 0 {
+		had = make(map[uint64]bool, len(old.cookies))
+	}
 	for _, cookie := range old.cookies {
 		had[cookie] = true
 	}
@@ -385,7 +388,7 @@ func (c *Compiler) note(ch *changes, key unitKey, old, now *unit, s *sheet) (add
 	}
 	maps.Copy(c.counters, s.counters)
 	maps.Copy(ch.counts, s.counters)
-	if now.group != old.group || now.groupHash != old.groupHash {
+	if now.group != old.group || now.contents != old.contents {
 		switch {
 		case now.group == old.group:
 			ch.groups[now.group], adds = false, true
@@ -459,10 +462,8 @@ func (c *Compiler) delta(ch *changes) Delta {
 				if u := c.units[key]; u == nil || u.group == 0 {
 					continue
 				}
-				for _, g := range c.write(key).groups {
-					if is, ok := ch.groups[g.ID]; ok && is == add && !yield(g) {
-						return
-					}
+				if is, ok := ch.groups[c.units[key].group]; ok && is == add && !yield(*c.write(key, &sheet{buckets: true}).group) {
+					return
 				}
 			}
 		}
@@ -471,7 +472,7 @@ func (c *Compiler) delta(ch *changes) Delta {
 		Flows: len(ch.added), Groups: len(ch.groups), Counters: ch.counts,
 		AddFlows: func(yield func(flow.Flow) bool) {
 			for _, key := range ch.units {
-				for _, f := range c.write(key).flows {
+				for _, f := range c.write(key, &sheet{}).flows {
 					if ch.added[f.Cookie] && !yield(f) {
 						return
 					}
