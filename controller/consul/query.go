@@ -74,6 +74,9 @@ func (w *watcher) catalog(opts *api.QueryOptions) (func(*registry), *api.QueryMe
 		return nil, nil, fmt.Errorf("list services: %w", err)
 	}
 	if _, ok := all[consulService]; !ok && !meta.ResultsFilteredByACLs {
+		if meta.DefaultACLPolicy == "deny" {
+			return nil, nil, fmt.Errorf("list services: %w; or the controller has no token that may read it", errNoServer)
+		}
 		return nil, nil, fmt.Errorf("list services: %w", errNoServer)
 	}
 	names := make([]string, 0, len(all))

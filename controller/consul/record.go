@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/consul/api"
 
@@ -197,13 +199,26 @@ func upstreamsOf(e *api.ServiceEntry, n *notes) []mesh.Upstream {
 			continue
 		}
 		for _, key := range []string{"limits", "passive_health_check"} {
-			if _, ok := u.Config[key]; ok {
+			if byHand(u.Config[key]) {
 				warnf("has %s in its registration, which is not read; set it in service-defaults %s", key, source)
 			}
 		}
 		out = append(out, mesh.Upstream{Client: client.Unmap(), Source: source, Destination: u.DestinationName, BindPort: uint16(u.LocalBindPort)})
 	}
 	return out
+}
+
+// byHand is true for settings that the user has put into a registration.
+// Consul's agent adds those of service-defaults entries there, under the
+// names that the fields have in Go, which begin with a capital letter.
+func byHand(settings any) bool {
+	fields, _ := settings.(map[string]any)
+	for name := range fields {
+		if first, _ := utf8.DecodeRuneInString(name); !unicode.IsUpper(first) {
+			return true
+		}
+	}
+	return false
 }
 
 // foreign is true for a namespace or partition that is not the default one.

@@ -90,8 +90,11 @@ func TestTakeUpstreams(t *testing.T) {
 	}{
 		{"a service", from(api.Upstream{LocalBindPort: 9000}), want, nil},
 		{"of this datacenter by name", from(api.Upstream{LocalBindPort: 9000, Datacenter: "dc1", DestinationNamespace: "default"}), want, nil},
-		{"limits in the registration", from(api.Upstream{LocalBindPort: 9000, Config: map[string]any{"limits": 1, "passive_health_check": 1}}), want,
+		{"limits in the registration", from(api.Upstream{LocalBindPort: 9000, Config: map[string]any{
+			"limits": map[string]any{"max_connections": 9}, "passive_health_check": map[string]any{"interval": "5s"}}}), want,
 			[]string{"has limits", "has passive_health_check"}},
+		{"limits that the agent put there", from(api.Upstream{LocalBindPort: 9000, Config: map[string]any{
+			"limits": map[string]any{"MaxConnections": 9}, "passive_health_check": nil}}), want, nil},
 		{"prepared query", from(api.Upstream{DestinationType: api.UpstreamDestTypePreparedQuery, LocalBindPort: 9000}), nil, []string{"prepared_query"}},
 		{"other datacenter", from(api.Upstream{LocalBindPort: 9000, Datacenter: "dc2"}), nil, []string{"left out"}},
 		{"peer", from(api.Upstream{LocalBindPort: 9000, DestinationPeer: "p"}), nil, []string{"left out"}},

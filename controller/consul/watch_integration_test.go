@@ -4,6 +4,7 @@ package consul_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -43,17 +44,22 @@ func program(t *testing.T) string {
 	return found[len(found)-1]
 }
 
-// agent is a Consul in dev mode on free loopback ports.
+// agent is a Consul on free loopback ports: one in dev mode, unless its
+// arguments say otherwise.
 type agent struct {
 	t     *testing.T
 	ports []int
+	args  []string
 	*api.Client
 	cmd *exec.Cmd
 }
 
-func newAgent(t *testing.T) *agent {
+func newAgent(t *testing.T, args ...string) *agent {
 	t.Helper()
-	a := &agent{t: t}
+	if args == nil {
+		args = []string{"-dev"}
+	}
+	a := &agent{t: t, args: args}
 	var held []net.Listener
 	for range 4 {
 		ln, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -66,21 +72,30 @@ func newAgent(t *testing.T) *agent {
 	for _, ln := range held {
 		ln.Close()
 	}
-	client, err := api.NewClient(&api.Config{Address: fmt.Sprintf("127.0.0.1:%d", a.ports[0])})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Client = client
+	a.Client = a.as(rootToken)
 	a.start()
 	t.Cleanup(a.stop)
 	return a
 }
 
+// rootToken may do all, where there are ACLs.
+const rootToken = "00000000-1111-2222-3333-444444444444"
+
+// as returns a client with a token.
+func (a *agent) as(token string) *api.Client {
+	a.t.Helper()
+	client, err := api.NewClient(&api.Config{Address: fmt.Sprintf("127.0.0.1:%d", a.ports[0]), Token: token})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return client
+}
+
 func (a *agent) start() {
 	a.t.Helper()
 	port := func(name string, i int) string { return fmt.Sprintf("-%s-port=%d", name, a.ports[i]) }
-	a.cmd = exec.Command(program(a.t), "agent", "-dev", "-node=h1", "-bind=127.0.0.1", "-log-level=error",
-		port("http", 0), port("server", 1), port("serf-lan", 2), port("serf-wan", 3), "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1")
+	a.cmd = exec.Command(program(a.t), append([]string{"agent", "-node=h1", "-bind=127.0.0.1", "-log-level=error",
+		port("http", 0), port("server", 1), port("serf-lan", 2), port("serf-wan", 3), "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1"}, a.args...)...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := a.cmd.Start(); err != nil {
 		a.t.Fatal(err)
@@ -92,7 +107,7 @@ func (a *agent) start() {
 }
 
 func (a *agent) stop() {
-	_ = a.cmd.Process.Kill() // dev mode keeps nothing
+	_ = a.cmd.Process.Kill() // like a crash
 	_ = a.cmd.Wait()
 }
 
@@ -120,11 +135,17 @@ type follower struct {
 
 func follow(t *testing.T, client *api.Client) *follower {
 	t.Helper()
+	return followWith(t, consul.Config{Client: client})
+}
+
+func followWith(t *testing.T, cfg consul.Config) *follower {
+	t.Helper()
+	cfg.MaxRetry = 200 * time.Millisecond
 	f := &follower{t: t, news: make(chan mesh.Snapshot, 1000)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- consul.Watch(ctx, consul.Config{Client: client, MaxRetry: 200 * time.Millisecond}, func(s mesh.Snapshot) {
+		done <- consul.Watch(ctx, cfg, func(s mesh.Snapshot) {
 			f.mu.Lock()
 			f.all = append(f.all, s)
 			f.mu.Unlock()
@@ -152,7 +173,8 @@ func (f *follower) until(what string, ok func(mesh.Snapshot) bool) mesh.Snapshot
 				return last
 			}
 		case <-deadline:
-			f.t.Fatalf("waited %v for %s; the last snapshot was %+v", patience, what, last)
+			text, err := json.MarshalIndent(last, "", " ")
+			f.t.Fatalf("waited %v for %s; the last snapshot was %s %v", patience, what, text, err)
 		}
 	}
 }
