@@ -37,9 +37,12 @@ type FileConfig struct {
 	OVSDB   string       `json:"ovsdb,omitempty"`   // DefaultOVSDB when not given
 	Node    string       `json:"node,omitempty"`    // what tunnels of other machines call this one; its host name when not given
 
-	// The network as a lab states it, in place of the six keys above.
+	// The network as a lab states it, in place of the keys above.
 	Fabric    pipeline.Fabric `json:"fabric,omitzero"`
 	Datapaths []Datapath      `json:"datapaths,omitempty"`
+	// DatapathType is that of the bridges: netdev or system
+	// (ovs-vswitchd.conf.db(5), Bridge, "datapath_type").
+	DatapathType string `json:"datapath_type,omitempty"`
 
 	Drain     Duration `json:"drain,omitempty"`      // DefaultDrain when not given
 	DNS       *DNS     `json:"dns,omitempty"`        // none: no names are answered
@@ -65,7 +68,15 @@ const DefaultOVSDB = "unix:/run/openvswitch/db.sock"
 // ovs-vswitchd makes it in the run directory, where the database's socket is
 // too (ovs-vswitchd(8), "Controller and Manager connections").
 func (c FileConfig) ManagementSocket(bridge string) string {
-	return filepath.Join(filepath.Dir(strings.TrimPrefix(c.OVSDB, "unix:")), bridge+".mgmt")
+	return filepath.Join(c.RunDir(), bridge+".mgmt")
+}
+
+// RunDir is the run directory of Open vSwitch, where its sockets are.
+func (c FileConfig) RunDir() string {
+	if c.Static() {
+		return filepath.Dir(c.Datapaths[0].Address)
+	}
+	return filepath.Dir(strings.TrimPrefix(c.OVSDB, "unix:"))
 }
 
 // Static tells whether the file states the network, as that of a lab does.
@@ -89,8 +100,9 @@ type Consul struct {
 
 // DNS says which names the switches answer at the virtual address.
 type DNS struct {
-	Domain    string     `json:"domain,omitempty"`    // consul when not given
-	Recursors []Recursor `json:"recursors,omitempty"` // who is asked for other names; none: they are refused
+	Domain     string     `json:"domain,omitempty"`     // consul when not given
+	Datacenter string     `json:"datacenter,omitempty"` // that names may have, as in web.service.dc1.consul; none: they may not
+	Recursors  []Recursor `json:"recursors,omitempty"`  // who is asked for other names; none: they are refused
 }
 
 // Recursor is a DNS server; in text 10.0.0.2 or 10.0.0.2:5353.
@@ -211,6 +223,7 @@ func (c *FileConfig) complete() {
 		c.Traces.Sample = cmp.Or(c.Traces.Sample, DefaultSample)
 	}
 	if c.Static() {
+		c.DatapathType = cmp.Or(c.DatapathType, "netdev")
 		return
 	}
 	c.OVSDB = cmp.Or(c.OVSDB, DefaultOVSDB)
@@ -241,10 +254,13 @@ func (c FileConfig) validate() error {
 		if c.VIP.IsValid() || c.Hairpin.IsValid() || c.VIPMAC != (pipeline.MAC{}) || len(c.Bridges) > 0 || c.OVSDB != "" || c.Node != "" {
 			bad("datapaths state the network; remove them, or vip, hairpin, vip_mac, bridges, ovsdb and node")
 		}
+		if t := c.DatapathType; t != "netdev" && t != "system" {
+			bad("datapath_type is %q; write netdev or system", t)
+		}
 		errs = append(errs, validate(c.Network(), c.Datapaths))
 	} else {
-		if len(c.Fabric.Hosts) > 0 || c.Fabric.Mesh {
-			bad("fabric needs datapaths beside it; without both, write vip and hairpin")
+		if len(c.Fabric.Hosts) > 0 || c.Fabric.Mesh || c.DatapathType != "" {
+			bad("fabric and datapath_type need datapaths beside them; without these, write vip and hairpin")
 		}
 		errs = append(errs, c.Network().Validate())
 		if path, ok := strings.CutPrefix(c.OVSDB, "unix:"); !ok || !filepath.IsAbs(path) {

@@ -86,7 +86,7 @@ func TestLabConfig(t *testing.T) {
 				Flood: []uint32{1, 2}, Trunks: map[uint32]pipeline.Peer{2: {Datapath: "s2", Port: 7}, 3: {}}},
 			Address: "/run/s1.mgmt"}},
 		Consul: &Consul{Address: "unix:///run/consul.sock"}, Status: "/run/status.sock", Drain: Duration(time.Minute),
-		DefaultPolicy: PolicyConsul, LogFormat: "text",
+		DatapathType: "system", DefaultPolicy: PolicyConsul, LogFormat: "text",
 	}
 	for _, indent := range []string{"", "  ", "\t"} {
 		text, err := json.MarshalIndent(want, "", indent)
@@ -138,7 +138,7 @@ func TestConfigProblems(t *testing.T) {
 		{"deep", "[br0, br1]", strings.Repeat("[", 1<<20), "nested too deeply"},
 		{"deep without brackets", "bridges: [br0, br1]", "bridges:\n" + strings.Repeat("- ", 1<<20), "nested too deeply"},
 		{"both networks", "vip:", "datapaths: [{name: s1, address: /run/s1.mgmt}]\nvip:", "datapaths state the network"},
-		{"half a lab", "vip:", "fabric: {mesh: true}\nvip:", "fabric needs datapaths"},
+		{"half a lab", "vip:", "fabric: {mesh: true}\nvip:", "need datapaths beside them"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(daemonFile, c.old) {
@@ -162,6 +162,7 @@ func TestLabConfigProblems(t *testing.T) {
 		{"unknown key of a datapath", `"flood"`, `"flod"`, `unknown key "flod"; did you mean "flood"?`},
 		{"no bridge", `"/run/s1.mgmt"`, `""`, "no address"},
 		{"unknown host", `{"h1":1}`, `{"h2":1}`, "h2"},
+		{"datapath of no kind", `"datapaths"`, `"datapath_type":"x","datapaths"`, `datapath_type is "x"`},
 		{"port out of range", `{"h1":1}`, `{"h1":4294967296}`, "h1 must be a number in range"},
 		{"negative port", `{"h1":1}`, `{"h1":-1}`, "h1 must be a number in range"},
 		{"trunk without number", `{"2":{}}`, `{"x":{}}`, `trunks has the key "x"`},

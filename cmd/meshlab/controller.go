@@ -2,57 +2,94 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"time"
+	"os/signal"
+	"syscall"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/controller"
-	"meshlab.dev/meshlab/controller/bridge"
-	"meshlab.dev/meshlab/controller/consul"
-	"meshlab.dev/meshlab/controller/mesh"
 )
 
 func newController() *cobra.Command {
 	var file string
+	var check bool
 	c := &cobra.Command{
 		Use:   "controller --config FILE",
-		Short: "Run the controller of a lab's switches",
-		Long: `Run the controller: it follows Consul and keeps the flows of the bridges in its
-configuration file in the state that the mesh asks for. 'meshlab up' starts one
-in each lab and writes its file.`,
-		Example: "  meshlab controller --config controller.json",
-		Args:    cobra.NoArgs,
+		Short: "Make bridges of this machine a service mesh, without a lab",
+		Long: `Run the controller: it follows Consul and keeps the flows of this machine's Open
+vSwitch bridges in the state that the mesh asks for. Where hosts are it learns
+from external_ids in Open vSwitch's database, and from Consul's catalog.
+docs/controller.md explains the configuration file, which is YAML.
+
+SIGHUP reads the file again, SIGTERM ends the controller; the bridges keep their
+flows. 'meshlab up' starts a controller in each lab and writes its file.`,
+		Example: `  meshlab controller --config /etc/meshlab/controller.yaml
+  meshlab controller --config controller.yaml --check`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := controller.LoadConfig(file)
 			if err != nil {
 				return usageError{err}
 			}
-			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-			run := controller.Config{
-				Fabric: cfg.Fabric, Datapaths: cfg.Datapaths,
-				Connect: bridge.Connector(log), Refuse: bridge.Refuse,
-				Status: cfg.Status, Drain: time.Duration(cfg.Drain), Logger: log,
+			if _, err := consulClient(cfg); err != nil {
+				return usageError{err}
 			}
-			if cfg.Consul != nil && cfg.Fabric.Mesh {
-				client, err := api.NewClient(&api.Config{Address: cfg.Consul.Address})
-				if err != nil {
-					return usageError{err}
-				}
-				run.Watch = func(ctx context.Context, emit func(mesh.Snapshot)) error {
-					return consul.Watch(ctx, consul.Config{Client: client, Logger: log}, emit)
-				}
+			if check {
+				fmt.Fprintln(c.OutOrStdout(), file+": the configuration is good")
+				return nil
 			}
-			err = controller.Run(c.Context(), run)
-			if c.Context().Err() != nil {
-				return nil // asked to stop
-			}
-			return err
+			// SIGHUP ends the other verbs, by the context that main hands in.
+			ctx, stop := signal.NotifyContext(context.WithoutCancel(c.Context()), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			reload := make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP)
+			defer signal.Stop(reload)
+			return newDaemon(file, cfg, os.Stderr).run(ctx, reload)
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "configuration file (JSON)")
+	c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	c.Flags().BoolVar(&check, "check", false, "say whether the configuration file is good, and end")
 	_ = c.MarkFlagRequired("config") // the flag exists
 	return c
+}
+
+// consulClient is nil when the configuration names no Consul. What the file
+// does not say, the environment says (CONSUL_HTTP_ADDR and so on).
+func consulClient(cfg controller.FileConfig) (*api.Client, error) {
+	if cfg.Consul == nil {
+		return nil, nil
+	}
+	c := api.DefaultConfig()
+	set := func(to *string, from string) {
+		if from != "" {
+			*to = from
+		}
+	}
+	set(&c.Address, cfg.Consul.Address)
+	set(&c.TLSConfig.CAFile, cfg.Consul.CAFile)
+	set(&c.TLSConfig.CertFile, cfg.Consul.CertFile)
+	set(&c.TLSConfig.KeyFile, cfg.Consul.KeyFile)
+	if cfg.Consul.TokenFile != "" {
+		c.TokenFile, c.Token = cfg.Consul.TokenFile, ""
+	}
+	client, err := api.NewClient(c)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for Consul: %w", err)
+	}
+	return client, nil
+}
+
+// newLogger logs as the configuration asks for. The level can change later.
+func newLogger(cfg controller.FileConfig, to io.Writer, level *slog.LevelVar) *slog.Logger {
+	level.Set(slog.Level(cfg.LogLevel))
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(to, opts))
+	}
+	return slog.New(slog.NewTextHandler(to, opts))
 }

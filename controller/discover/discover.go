@@ -37,6 +37,9 @@ type Config struct {
 type Network struct {
 	Fabric    pipeline.Fabric     // always valid
 	Datapaths []pipeline.Datapath // sorted by name; valid in Fabric
+	// Types are those of the datapaths that carry these bridges, sorted, as
+	// ovs-dpctl(8) names them: netdev, system.
+	Types []string
 	// Partial says that the catalog has not answered yet: hosts may be
 	// missing that have been there all the time.
 	Partial  bool

@@ -23,6 +23,7 @@ type (
 		UUID        string            `ovsdb:"_uuid"`
 		Name        string            `ovsdb:"name"`
 		DatapathID  *string           `ovsdb:"datapath_id"`
+		Type        string            `ovsdb:"datapath_type"`
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
 		Ports       []string          `ovsdb:"ports"`
 	}
@@ -46,6 +47,7 @@ type (
 type bridge struct {
 	name  string
 	dpid  uint64 // 0: ovs-vswitchd has not made the bridge yet
+	kind  string // type of its datapath; "" is the kernel's
 	ids   map[string]string
 	ports []port // sorted by name
 }
@@ -122,7 +124,7 @@ func followDatabase(ctx context.Context, endpoint string, emit func([]bridge)) e
 	// a column without a field here.
 	br, pt, ifc := &bridgeRow{}, &portRow{}, &interfaceRow{}
 	if _, err := c.Monitor(first, c.NewMonitor(
-		client.WithTable(br, &br.Name, &br.DatapathID, &br.ExternalIDs, &br.Ports),
+		client.WithTable(br, &br.Name, &br.DatapathID, &br.Type, &br.ExternalIDs, &br.Ports),
 		client.WithTable(pt, &pt.Name, &pt.Interfaces),
 		client.WithTable(ifc, &ifc.Name, &ifc.Type, &ifc.OFPort, &ifc.Error, &ifc.Options, &ifc.ExternalIDs),
 	)); err != nil {
@@ -191,7 +193,7 @@ func readDatabase(ctx context.Context, c client.Client) ([]bridge, error) {
 	}
 	out := make([]bridge, 0, len(bridges))
 	for _, b := range bridges {
-		found := bridge{name: b.Name, ids: b.ExternalIDs}
+		found := bridge{name: b.Name, kind: b.Type, ids: b.ExternalIDs}
 		if b.DatapathID != nil {
 			if dpid, err := strconv.ParseUint(*b.DatapathID, 16, 64); err == nil {
 				found.dpid = dpid

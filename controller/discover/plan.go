@@ -318,7 +318,10 @@ func (p *planner) network() Network {
 		}
 		slices.Sort(d.Flood)
 		n.Datapaths = append(n.Datapaths, d)
+		n.Types = append(n.Types, cmp.Or(b.kind, "system"))
 	}
+	slices.Sort(n.Types)
+	n.Types = slices.Compact(n.Types)
 	slices.Sort(p.warnings)
 	n.Warnings = slices.Compact(p.warnings)
 	return n

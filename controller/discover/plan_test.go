@@ -71,12 +71,12 @@ func check(t *testing.T, n Network) {
 }
 
 func TestOneBridge(t *testing.T) {
-	s := state{bridges: []bridge{{name: "br0", dpid: 7, ports: []port{own("br0"), hostPort("h1", 1), hostPort("h2", 2)}}}}
+	s := state{bridges: []bridge{{name: "br0", dpid: 7, kind: "netdev", ports: []port{own("br0"), hostPort("h1", 1), hostPort("h2", 2)}}}}
 	n := plan(config("m1", "br0"), s, false)
 	check(t, n)
 	want := Network{Fabric: config("").Fabric, Datapaths: []pipeline.Datapath{{
 		Name: "br0", DPID: 7, Access: map[string]uint32{"h1": 1, "h2": 2}, ToHost: map[string]uint32{},
-		Flood: []uint32{1, 2}, Trunks: map[uint32]pipeline.Peer{}}}}
+		Flood: []uint32{1, 2}, Trunks: map[uint32]pipeline.Peer{}}}, Types: []string{"netdev"}}
 	want.Fabric.Hosts = []pipeline.Host{
 		{Name: "h1", Addr: netip.MustParseAddr("10.0.0.1"), MAC: pipeline.MAC{2, 0, 0, 0, 0, 1}},
 		{Name: "h2", Addr: netip.MustParseAddr("10.0.0.2"), MAC: pipeline.MAC{2, 0, 0, 0, 0, 2}},

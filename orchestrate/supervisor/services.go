@@ -23,6 +23,9 @@ import (
 // self is this program, also when its file has been replaced since.
 const self = "/proc/self/exe"
 
+// datacenter is what the lab's Consul calls itself when nobody names it.
+const datacenter = "dc1"
+
 const controllerSocket = stateDir + "/controller.sock"
 
 // controller starts the controller and waits until every bridge carries its
@@ -34,8 +37,9 @@ func (r *raising) controller(ctx context.Context) (string, error) {
 	}
 	fabric, datapaths := pipeline.FromLab(r.lab, r.req.Mesh == orchestrate.OVS)
 	cfg := controller.FileConfig{
-		Fabric: fabric,
+		Fabric: fabric, DatapathType: r.env.Datapath,
 		Consul: &controller.Consul{Address: "unix://" + agents[0].Socket},
+		DNS:    &controller.DNS{Datacenter: datacenter},
 		Drain:  controller.DefaultDrain,
 		Status: controllerSocket,
 	}
