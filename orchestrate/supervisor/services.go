@@ -62,21 +62,21 @@ func (r *raising) controller(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	flows, err := switching(ctx)
+	flows, err := switching(ctx, len(datapaths))
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d flows on %d switches", flows, len(datapaths)), nil
 }
 
-// switching waits until every switch carries the flows by which hosts reach
+// switching waits until each of so many switches carries the flows by which hosts reach
 // each other, and returns their number.
-func switching(ctx context.Context) (int, error) {
+func switching(ctx context.Context, switches int) (int, error) {
 	client := controller.NewClient(controllerSocket)
 	defer client.Close()
 	for {
 		h, err := client.Health(ctx)
-		flows, ready := 0, err == nil
+		flows, ready := 0, err == nil && len(h.Datapaths) == switches
 		for _, d := range h.Datapaths {
 			ready = ready && d.InSync
 			flows += d.Flows
