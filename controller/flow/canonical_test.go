@@ -61,6 +61,50 @@ func TestHashIsTheText(t *testing.T) {
 	}
 }
 
+// TestSealTellsActionsApart has actions that differ in one thing each.
+func TestSealTellsActionsApart(t *testing.T) {
+	table, other := uint8(1), uint8(2)
+	a, b := flow.Reg1.Sub(0, 7), flow.Reg1.Sub(8, 15)
+	learn := func(edit func(*flow.Learn)) flow.Learn {
+		l := flow.Learn{Table: 1, Priority: 2, IdleTimeout: 3, Match: []flow.LearnMatch{{Dst: a, Src: a}}}
+		edit(&l)
+		return l
+	}
+	actions := []flow.Action{
+		flow.Output{Port: 1}, flow.Output{Port: 2}, flow.InPort{}, flow.Controller{MaxLen: 1}, flow.Controller{MaxLen: 2},
+		flow.OutputReg{From: a}, flow.OutputReg{From: b}, flow.OutputReg{From: flow.Reg1.Sub(0, 8)}, flow.OutputReg{From: flow.Reg2.Sub(0, 7)},
+		flow.SetField{Field: flow.Reg1, Value: 1}, flow.SetField{Field: flow.Reg1, Value: 2}, flow.SetField{Field: flow.Reg2, Value: 1},
+		flow.Load{Dst: a, Value: 1}, flow.Load{Dst: a, Value: 2}, flow.Load{Dst: b, Value: 1},
+		flow.Move{Src: a, Dst: b}, flow.Move{Src: b, Dst: a}, flow.Move{Src: a, Dst: flow.Reg2.Sub(0, 7)},
+		flow.Resubmit{Table: 1}, flow.Resubmit{Table: 2}, flow.UseGroup{ID: 1}, flow.UseGroup{ID: 2},
+		flow.CT{}, flow.CT{Commit: true}, flow.CT{Zone: 1}, flow.CT{Zone: 2}, flow.CT{Table: new(uint8)}, flow.CT{Table: &table}, flow.CT{Table: &other},
+		flow.CT{Commit: true, Exec: []flow.Action{flow.SetField{Field: flow.CTMark, Value: 1}}},
+		flow.CT{Commit: true, Exec: []flow.Action{flow.SetField{Field: flow.CTMark, Value: 2}}},
+		learn(func(*flow.Learn) {}),
+		learn(func(l *flow.Learn) { l.Table = 2 }),
+		learn(func(l *flow.Learn) { l.Priority = 3 }),
+		learn(func(l *flow.Learn) { l.IdleTimeout = 4 }),
+		learn(func(l *flow.Learn) { l.FinIdle = 1 }),
+		learn(func(l *flow.Learn) { l.Notify = true }),
+		learn(func(l *flow.Learn) { l.Match = nil }),
+		learn(func(l *flow.Learn) { l.Match[0].Dst = b }),
+		learn(func(l *flow.Learn) { l.Match[0].Src = b }),
+		learn(func(l *flow.Learn) { l.Match[0].Src = flow.Range{} }),
+		learn(func(l *flow.Learn) { l.Match[0] = flow.LearnMatch{Dst: a, Value: 1} }),
+	}
+	cookies := map[uint64]string{}
+	for _, action := range actions {
+		f := flow.Flow{Actions: []flow.Action{action}}.Seal()
+		if known, ok := cookies[f.Cookie]; ok {
+			t.Errorf("one cookie for %s and %s", known, f)
+		}
+		cookies[f.Cookie] = f.String()
+	}
+	if a, b := (flow.Flow{Actions: actions[:2]}), (flow.Flow{Actions: []flow.Action{actions[1], actions[0]}}); a.Seal().Cookie == b.Seal().Cookie {
+		t.Error("the order of actions is not in the cookie")
+	}
+}
+
 // TestSealOfOneOutput is about three actions that are one to a switch.
 func TestSealOfOneOutput(t *testing.T) {
 	seal := func(a flow.Action) uint64 { return flow.Flow{Actions: []flow.Action{a}}.Seal().Cookie }

@@ -103,6 +103,39 @@ func TestApplyDiscardsAfterCancel(t *testing.T) {
 	}
 }
 
+// TestApplyStopsAtARefusal has a switch refuse the first flow of a change
+// without an end.
+func TestApplyStopsAtARefusal(t *testing.T) {
+	s, c := dialFake(t, 0)
+	discarded := make(chan struct{})
+	added := 0
+	s.setHandle(func(s *fakeSwitch, m message) {
+		switch {
+		case m.kind == typeBarrierRequest:
+			t.Error("the refused change was sent to its end")
+		case binary.BigEndian.Uint32(m.body[4:]) == bundleAdd:
+			if added++; added == 1 {
+				s.reply(typeError, m.xid, []byte{0, 5, 0, 1})
+			}
+		case binary.BigEndian.Uint16(m.body[12:]) == bundleDiscard:
+			close(discarded)
+		}
+	})
+	err := c.Apply(fakeContext(t), Change{AddFlows: func(yield func(flow.Flow) bool) {
+		for i := uint16(0); yield(flow.Flow{Priority: i}); i++ {
+		}
+	}})
+	var refused *ApplyError
+	if !errors.As(err, &refused) || refused.What != "add flow" || refused.Index != 0 || refused.Text != "table=0, priority=0 actions=drop" {
+		t.Errorf("Apply = %v, want the first flow", err)
+	}
+	select {
+	case <-discarded:
+	case <-fakeContext(t).Done():
+		t.Error("the bundle is not discarded")
+	}
+}
+
 func TestApplyRefusesBeforeSending(t *testing.T) {
 	s, c := dialFake(t, 0)
 	s.setHandle(func(_ *fakeSwitch, m message) { t.Errorf("message type %d was sent", m.kind) })
