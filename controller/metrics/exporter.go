@@ -93,13 +93,13 @@ func (c *trafficCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *trafficCollector) Collect(ch chan<- prometheus.Metric) {
-	all, read := c.traffic.totals()
+	all, reads := c.traffic.totals()
 	for _, f := range c.families {
-		f.collect(all, ch)
+		f.collect(all, reads, ch)
 	}
-	for datapath, at := range read {
-		if !at.IsZero() {
-			ch <- prometheus.MustNewConstMetric(c.read, prometheus.GaugeValue, float64(at.UnixMilli())/1000, datapath)
+	for _, r := range reads {
+		if !r.last.IsZero() {
+			ch <- prometheus.MustNewConstMetric(c.read, prometheus.GaugeValue, float64(r.last.UnixMilli())/1000, r.datapath)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -303,4 +305,23 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	all.Wait()
 	newBusyExporter(t)
+}
+
+func TestEveryMetricIsExplained(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := metricsOf(scrape(t, newBusyExporter(t)))
+	for name := range have {
+		name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
+		if strings.HasPrefix(name, "meshlab_") && !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/metrics.md does not name %s", name)
+		}
+	}
+	for _, m := range regexp.MustCompile("`(meshlab_[a-z_]+)`").FindAllStringSubmatch(string(text), -1) {
+		if have[m[1]] == nil && have[m[1]+"_bucket"] == nil {
+			t.Errorf("docs/metrics.md names %s, which is not on the page", m[1])
+		}
+	}
 }

@@ -47,25 +47,25 @@ func families() []family {
 
 // label gives a label of a total. Names come from a registry; a label that is
 // not UTF-8 would spoil the whole page.
-func label(name string, t total) string {
+func label(name, datapath string, c pipeline.Counter) string {
 	value := ""
 	switch name {
 	case "datapath":
-		value = t.datapath
+		value = datapath
 	case "source":
-		value = t.counter.Source
+		value = c.Source
 	case "destination":
-		value = t.counter.Destination
+		value = c.Destination
 	case "service_instance":
-		value = t.counter.Instance
+		value = c.Instance
 	case "host":
-		value = t.counter.Host
+		value = c.Host
 	}
 	return strings.ToValidUTF8(value, "\uFFFD")
 }
 
 // collect sends the series of the family.
-func (f family) collect(all []total, ch chan<- prometheus.Metric) {
+func (f family) collect(all []total, reads []reading, ch chan<- prometheus.Metric) {
 	sums := map[[3]string]uint64{}
 	for _, t := range all {
 		if !slices.Contains(f.kinds, t.counter.Kind) {
@@ -73,9 +73,9 @@ func (f family) collect(all []total, ch chan<- prometheus.Metric) {
 		}
 		var key [3]string
 		for i, name := range f.labels {
-			key[i] = label(name, t)
+			key[i] = label(name, reads[t.read].datapath, t.counter)
 		}
-		sums[key] += f.value(t.amount)
+		sums[key] += f.value(t.now)
 	}
 	for key, n := range sums {
 		ch <- prometheus.MustNewConstMetric(f.desc, prometheus.CounterValue, float64(n), key[:len(f.labels)]...)

@@ -157,9 +157,9 @@ func TestPrometheusScrapes(t *testing.T) {
 	for query, want := range map[string]string{
 		`up{job="meshlab"}`: "1",
 		`meshlab_denied_packets_total{source="guest",destination="api"} / ignoring(source) meshlab_sent_packets_total{source="web",destination="api"}`: "2.3333333333333335",
-		`meshlab_resets_total{service_instance="h1/api-1"}`: "5",
-		`meshlab_flows{datapath="s1"}`:                       "75",
-		`sum(meshlab_warning_info)`:                          "2",
+		`meshlab_resets_total{service_instance="h1/api-1"}`:                       "5",
+		`meshlab_flows{datapath="s1"}`:                                            "75",
+		`sum(meshlab_warning_info)`:                                               "2",
 		`histogram_quantile(1, sum by (le) (meshlab_convergence_seconds_bucket))`: "0.003",
 	} {
 		eventually(t, func() error {

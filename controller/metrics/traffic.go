@@ -61,49 +61,65 @@ const stale = 10 * time.Second
 // Traffic gives the totals of now. The figures of all switches add up: each
 // packet is counted with one kind at one switch.
 func (a *Accumulator) Traffic() Traffic {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	all, reads := a.totals()
+	out := Traffic{Datapaths: make([]DatapathTraffic, len(reads))}
+	for i, r := range reads {
+		out.Datapaths[i] = DatapathTraffic{Name: r.datapath, Read: r.last}
+		if !r.before.IsZero() && a.now().Sub(r.last) < stale {
+			out.Datapaths[i].IntervalSeconds = r.last.Sub(r.before).Seconds()
+		}
+	}
 	type pair struct{ first, second string }
 	edges, instances := map[pair]*Edge{}, map[pair]*Instance{}
-	var out Traffic
-	for name, d := range a.datapaths {
-		dp := DatapathTraffic{Name: name, Read: d.read}
-		if !d.before.IsZero() && a.now().Sub(d.read) < stale {
-			dp.IntervalSeconds = d.read.Sub(d.before).Seconds()
+	edge := func(c pipeline.Counter) *Edge {
+		key := pair{c.Source, c.Destination}
+		e := edges[key]
+		if e == nil {
+			e = &Edge{Source: c.Source, Destination: c.Destination}
+			edges[key] = e
 		}
-		for c, s := range d.series {
-			packets := figure(s.now.packets, s.mark.packets, dp.IntervalSeconds)
-			bytes := figure(s.now.bytes, s.mark.bytes, dp.IntervalSeconds)
-			edge := entry(edges, pair{c.Source, c.Destination}, Edge{Source: c.Source, Destination: c.Destination})
-			inst := entry(instances, pair{c.Destination, c.Instance}, Instance{Service: c.Destination, ID: c.Instance})
-			switch c.Kind {
-			case pipeline.CountSent, pipeline.CountOpened:
-				e := edge()
-				e.Packets.add(packets)
-				e.Bytes.add(bytes)
-				if c.Kind == pipeline.CountOpened {
-					e.Attempts.add(packets)
-				}
-			case pipeline.CountDenied:
-				edge().Denied.add(packets)
-			case pipeline.CountChosen:
-				inst().Connections.add(packets)
-			case pipeline.CountReceived:
-				inst().Packets.add(packets)
-				inst().Bytes.add(bytes)
-			case pipeline.CountResets:
-				inst().Resets.add(packets)
-			case pipeline.CountRepeated:
-				inst().Repeated.add(packets)
-			case pipeline.CountSpoofed:
-				dp.Spoofed.add(packets)
-			case pipeline.CountRefused:
-				dp.Refused.add(packets)
-			case pipeline.CountDNS:
-				dp.DNS.add(packets)
+		return e
+	}
+	instance := func(c pipeline.Counter) *Instance {
+		key := pair{c.Destination, c.Instance}
+		i := instances[key]
+		if i == nil {
+			i = &Instance{Service: c.Destination, ID: c.Instance}
+			instances[key] = i
+		}
+		return i
+	}
+	for _, t := range all {
+		dp := &out.Datapaths[t.read]
+		packets := figure(t.now.packets, t.mark.packets, dp.IntervalSeconds)
+		bytes := figure(t.now.bytes, t.mark.bytes, dp.IntervalSeconds)
+		switch c := t.counter; c.Kind {
+		case pipeline.CountSent, pipeline.CountOpened:
+			e := edge(c)
+			e.Packets.add(packets)
+			e.Bytes.add(bytes)
+			if c.Kind == pipeline.CountOpened {
+				e.Attempts.add(packets)
 			}
+		case pipeline.CountDenied:
+			edge(c).Denied.add(packets)
+		case pipeline.CountChosen:
+			instance(c).Connections.add(packets)
+		case pipeline.CountReceived:
+			i := instance(c)
+			i.Packets.add(packets)
+			i.Bytes.add(bytes)
+		case pipeline.CountResets:
+			instance(c).Resets.add(packets)
+		case pipeline.CountRepeated:
+			instance(c).Repeated.add(packets)
+		case pipeline.CountSpoofed:
+			dp.Spoofed.add(packets)
+		case pipeline.CountRefused:
+			dp.Refused.add(packets)
+		case pipeline.CountDNS:
+			dp.DNS.add(packets)
 		}
-		out.Datapaths = append(out.Datapaths, dp)
 	}
 	perService := map[string]float64{}
 	for _, i := range instances {
@@ -118,7 +134,6 @@ func (a *Accumulator) Traffic() Traffic {
 	for _, e := range edges {
 		out.Edges = append(out.Edges, *e)
 	}
-	slices.SortFunc(out.Datapaths, func(a, b DatapathTraffic) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(out.Edges, func(a, b Edge) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Destination, b.Destination))
 	})
@@ -126,16 +141,6 @@ func (a *Accumulator) Traffic() Traffic {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.ID, b.ID))
 	})
 	return out
-}
-
-// entry gives the value at a key, and makes it when it is first asked for.
-func entry[K comparable, V any](m map[K]*V, key K, fresh V) func() *V {
-	return func() *V {
-		if m[key] == nil {
-			m[key] = &fresh
-		}
-		return m[key]
-	}
 }
 
 // figure is a total and its rate since it was mark, seconds ago; 0 seconds:
@@ -155,23 +160,33 @@ func (f *Figure) add(g Figure) {
 
 // total is one row of what the accumulator holds.
 type total struct {
-	datapath string
-	counter  pipeline.Counter
-	amount   amount
+	read    int // index of its switch
+	counter pipeline.Counter
+	now     amount
+	mark    amount // before the last reading
 }
 
-// totals lists all there is, in no order, and when each switch was last read.
-func (a *Accumulator) totals() ([]total, map[string]time.Time) {
+// reading tells when the counters of a switch were read; zero: never.
+type reading struct {
+	datapath     string
+	last, before time.Time
+}
+
+// totals lists all there is, in no order, and the switches by name.
+func (a *Accumulator) totals() ([]total, []reading) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var all []total
-	read := map[string]time.Time{}
-	for name, d := range a.datapaths {
-		read[name] = d.read
-		all = slices.Grow(all, len(d.series))
-		for c := range maps.Keys(d.series) {
-			all = append(all, total{name, c, d.series[c].now})
-		}
+	n := 0
+	for _, d := range a.datapaths {
+		n += len(d.series)
 	}
-	return all, read
+	all, reads := make([]total, 0, n), make([]reading, 0, len(a.datapaths))
+	for _, name := range slices.Sorted(maps.Keys(a.datapaths)) {
+		d := a.datapaths[name]
+		for c, s := range d.series {
+			all = append(all, total{len(reads), c, s.now, s.mark})
+		}
+		reads = append(reads, reading{name, d.read, d.before})
+	}
+	return all, reads
 }

@@ -2,6 +2,9 @@ package metrics
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +96,35 @@ func TestIdleEdgesAreListed(t *testing.T) {
 	if len(got.Edges) != 1 || got.Edges[0] != (Edge{Source: "web", Destination: "api"}) || len(got.Instances) != 0 {
 		t.Errorf("got %+v", got)
 	}
+}
+
+func BenchmarkTraffic(b *testing.B) {
+	a := New(newClock().Now)
+	const services = 10_000
+	counters := map[uint64]pipeline.Counter{}
+	for i := range uint64(services) {
+		service := fmt.Sprintf("service-%d", i)
+		counters[8*i] = pipeline.Counter{Kind: pipeline.CountSent, Source: "client", Destination: service}
+		counters[8*i+1] = pipeline.Counter{Kind: pipeline.CountOpened, Source: "client", Destination: service}
+		for n := range uint64(3) {
+			id := fmt.Sprintf("h%d/%s", n, service)
+			counters[8*i+2+2*n] = pipeline.Counter{Kind: pipeline.CountChosen, Destination: service, Instance: id}
+			counters[8*i+3+2*n] = pipeline.Counter{Kind: pipeline.CountReceived, Destination: service, Instance: id}
+		}
+	}
+	a.Learn("s1", counters)
+	b.Run("rates", func(b *testing.B) {
+		for b.Loop() {
+			a.Traffic()
+		}
+	})
+	b.Run("page", func(b *testing.B) {
+		e, err := NewExporter(Config{Traffic: a, Loop: loop{}, Refresh: keep})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			e.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		}
+	})
 }
