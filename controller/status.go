@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"meshlab.dev/meshlab/controller/eject"
+	"meshlab.dev/meshlab/controller/explain"
 	"meshlab.dev/meshlab/controller/mesh"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
@@ -170,6 +171,21 @@ func (w *worker) program() pipeline.Program {
 	return p
 }
 
+// network is all that the way of a packet follows from.
+func (s *status) network() (explain.Network, error) {
+	n := explain.Network{Snapshot: s.snapshot(), Programs: map[string]pipeline.Program{}}
+	for _, w := range s.each() {
+		where, _ := w.placement()
+		n.Fabric = where.fabric
+		n.Datapaths = append(n.Datapaths, where.dp)
+		n.Programs[w.name] = w.program()
+	}
+	if len(n.Datapaths) == 0 {
+		return n, errors.New("the network is not known yet")
+	}
+	return n, nil
+}
+
 func (s *status) snapshot() mesh.Snapshot {
 	goal, _ := s.target.load()
 	return goal.snap
@@ -198,6 +214,7 @@ func (s *status) handler() http.Handler {
 		}
 		answer(w, http.StatusOK, s.cfg.Metrics.Traffic())
 	})
+	mux.Handle("GET "+explain.Path, explain.Handler(s.network))
 	mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.snapshot()) })
 	return mux
 }
