@@ -170,7 +170,7 @@ func TestNotesTellLimits(t *testing.T) {
 
 func TestQuestionsThatCannotBeAsked(t *testing.T) {
 	n := compiled(t, func(f *pipeline.Fabric, s *mesh.Snapshot) {
-		s.Upstreams = append(s.Upstreams, calls(h2, "web", "api", 9195))
+		s.Upstreams = append(s.Upstreams, calls(h2, "web", "api", 9195), calls(h1, "frontend", "h3", 9999))
 		s.Services = append(s.Services, service("h3", instance("h3-1", h2+":99")))
 	})
 	for _, c := range []struct {
@@ -267,6 +267,47 @@ A note.
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("with rules, the text lacks %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// A program that changes the port of the server, and not back.
+func TestAnswerThatIsNone(t *testing.T) {
+	n := compiled(t, nil)
+	n.Programs["s1"] = pipeline.Program{Flows: []flow.Flow{
+		{Priority: 2, Match: flow.Match{flow.InputPort.Is(1)}, Actions: []flow.Action{flow.SetField{Field: flow.TCPDst, Value: 81}, flow.Output{Port: 2}}},
+		{Priority: 1, Actions: []flow.Action{flow.Output{Port: 1}}},
+	}}
+	tr := mustTrace(t, n, Question{From: "h1", To: "h2:80"})
+	if tr.Back == nil || !strings.Contains(tr.Back.Verdict.Text, "from 192.168.1.12:81, which is not what it asked") {
+		t.Errorf("back: %+v", tr.Back)
+	}
+}
+
+// What ofproto/trace does not find out is in the question.
+func TestQuestionsToOpenVSwitch(t *testing.T) {
+	tr := mustTrace(t, compiled(t, nil), Question{From: "web@h2", To: "api"})
+	there := strings.Join(tr.There.Hops[0].OVS, " ")
+	for _, want := range []string{"ofproto/trace s1 tcp,in_port=2,", ",tp_src=40000,tp_dst=9194,nw_ttl=64,tcp_flags=0x2,dp_hash=0x", " --ct-next trk,new"} {
+		if !strings.Contains(there, want) {
+			t.Errorf("%s lacks %q", there, want)
+		}
+	}
+	last := tr.Back.Hops[len(tr.Back.Hops)-1].OVS
+	if back := strings.Join(last, " "); !strings.Contains(back, ",ct_mark=0x") || !strings.HasSuffix(back, " --ct-next trk,est,rpl") {
+		t.Errorf("%s lacks the mark or the state", back)
+	}
+}
+
+// A service that the client does not call cannot be what it means.
+func TestHostThatIsAServiceToo(t *testing.T) {
+	n := compiled(t, func(_ *pipeline.Fabric, s *mesh.Snapshot) {
+		s.Services = append(s.Services, service("h3", instance("h3-1", h3+":99")))
+	})
+	if got := mustTrace(t, n, Question{From: "h3", To: "h1:80"}).There.Verdict.Outcome; got != Reaches {
+		t.Errorf("from h3: %s", got)
+	}
+	if got := mustTrace(t, n, Question{From: "h1", To: "h3:9"}).To; got.Host != "h3" || got.Address != h3+":9" {
+		t.Errorf("to h3:9: %+v", got)
 	}
 }
 

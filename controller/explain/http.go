@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"strconv"
 )
@@ -78,6 +79,30 @@ func parseQuery(v url.Values) (Question, error) {
 	return q, nil
 }
 
+// Forward passes questions on to the controller whose status socket is at a
+// path: what stands between a controller and its users mounts it at Path.
+func Forward(socket string) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", "controller"
+		},
+		Transport: dialing(socket),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadGateway)
+			_ = json.NewEncoder(w).Encode(problem{fmt.Sprintf("ask the controller for a trace: %v", err)}) // the reader has gone
+		},
+	}
+}
+
+func dialing(socket string) http.RoundTripper {
+	var d net.Dialer
+	return &http.Transport{
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
+		DisableKeepAlives: true,
+	}
+}
+
 // maxAnswer bounds what Ask reads.
 const maxAnswer = 64 << 20
 
@@ -85,16 +110,11 @@ const maxAnswer = 64 << 20
 // controller, or the supervisor of a lab. A question that cannot be asked
 // gives a *QuestionError.
 func Ask(ctx context.Context, socket string, q Question) (Trace, error) {
-	var d net.Dialer
-	client := &http.Client{Transport: &http.Transport{
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
-		DisableKeepAlives: true,
-	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://controller"+Path+"?"+q.query().Encode(), nil)
 	if err != nil {
 		return Trace{}, fmt.Errorf("ask for a trace: %w", err)
 	}
-	res, err := client.Do(req)
+	res, err := (&http.Client{Transport: dialing(socket)}).Do(req)
 	if err != nil {
 		return Trace{}, fmt.Errorf("ask for a trace at %s: %w", socket, err)
 	}

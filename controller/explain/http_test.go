@@ -57,6 +57,28 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+func TestForward(t *testing.T) {
+	n := compiled(t, nil)
+	mux := http.NewServeMux()
+	mux.Handle("GET "+Path, Handler(func() (Network, error) { return n, nil }))
+	between := serve(t, Forward(serve(t, mux)))
+	got, err := Ask(t.Context(), between, Question{From: "frontend", To: "api", SourcePort: 5001})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.There.Verdict.Outcome != Reaches || !strings.Contains(got.Packet, ":5001 >") {
+		t.Errorf("%s: %+v", got.Packet, got.There.Verdict)
+	}
+	var wrong *QuestionError
+	if _, err := Ask(t.Context(), between, Question{From: "nobody", To: "api"}); !errors.As(err, &wrong) {
+		t.Errorf("error %v, want a QuestionError", err)
+	}
+	nobody := serve(t, Forward(filepath.Join(t.TempDir(), "none")))
+	if _, err := Ask(t.Context(), nobody, Question{From: "frontend", To: "api"}); err == nil || !strings.Contains(err.Error(), "ask the controller for a trace") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestAskFails(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -10,6 +10,7 @@ import (
 
 	"meshlab.dev/meshlab/controller/emulator"
 	"meshlab.dev/meshlab/controller/flow"
+	"meshlab.dev/meshlab/controller/mesh"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
 
@@ -133,9 +134,10 @@ func (n Network) target(from pipeline.Host, service, to, protocol string) (netip
 	_, isService := n.service(name)
 	isService = isService || slices.Contains(n.destinations(), name)
 	host, isHost := n.host(name)
+	called := ports && slices.ContainsFunc(n.Snapshot.Upstreams, func(u mesh.Upstream) bool { return u.Client == from.Addr && u.Destination == name })
 	switch {
 	case err == nil:
-	case isHost && isService && protocol != "arp" && protocol != "icmp":
+	case isHost && called:
 		return netip.AddrPort{}, bad("%s is a host and a service: write %s:PORT for the host, or %v and the bind port", name, host.Addr, n.Fabric.VIP)
 	case isHost:
 		addr = host.Addr
