@@ -63,6 +63,7 @@ func TestFlatten(t *testing.T) {
 		{"redirect to a namespace", leadsTo("ns", "db"), []mesh.Leg{leg(fullWeight, db)}, false, []string{"take the failover"}},
 		{"1 %", split(99, 1), []mesh.Leg{leg(9900, v1), leg(100, v2)}, false, nil},
 		{"hundredths", split(33.33, 33.34, 33.33), []mesh.Leg{leg(3333, v1), leg(3334, v2), leg(3333, db)}, false, nil},
+		{"hundredths that no binary fraction equals", split(99.71, 0.29), []mesh.Leg{leg(9971, v1), leg(29, v2)}, false, nil},
 		{"nothing for one", split(100, 0), []mesh.Leg{leg(10000, v1)}, false, nil},
 		{"nothing for any", split(0, 0), []mesh.Leg{leg(fullWeight)}, false, []string{"no share"}},
 		{"a split that leads nowhere", &chainNode{Type: api.DiscoveryGraphNodeTypeSplitter, Splits: []chainSplit{{40, "v1"}, {60, "gone"}}},

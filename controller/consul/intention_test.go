@@ -24,6 +24,7 @@ func TestIntentionsOf(t *testing.T) {
 		{"deny", api.SourceIntention{Action: "deny"}, nil, "deny", nil},
 		{"no action", api.SourceIntention{}, nil, "deny", []string{`action ""`}},
 		{"permissions", api.SourceIntention{Permissions: some}, nil, "deny", []string{"permissions"}},
+		{"permissions and allow", api.SourceIntention{Action: "allow", Permissions: some}, nil, "deny", []string{"permissions"}},
 		{"permissions that only deny", api.SourceIntention{Permissions: []*api.IntentionPermission{{Action: api.IntentionActionDeny}}}, nil, "deny", []string{"permissions"}},
 		{"allow with a JWT", api.SourceIntention{Action: "allow"}, jwt, "deny", []string{"JWT"}},
 		{"deny with a JWT", api.SourceIntention{Action: "deny"}, jwt, "deny", nil},

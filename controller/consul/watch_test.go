@@ -34,6 +34,9 @@ func (a agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case name == "self":
 		_, _ = w.Write([]byte(`{"DebugConfig": {"DefaultIntentionPolicy": "deny"}}`))
 		return
+	case strings.HasPrefix(r.URL.Path, "/v1/config/") && !r.URL.Query().Has("consistent"):
+		http.Error(w, "a server that has just begun would list nothing", http.StatusInternalServerError)
+		return
 	case strings.HasPrefix(r.URL.Path, "/v1/config/") && r.URL.Query().Get("index") == "":
 		now.index, body = "5", []api.ConfigEntry{}
 	case name == "services":
