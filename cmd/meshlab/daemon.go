@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,7 @@ type daemon struct {
 	limits limiter
 	page   *page
 	probe  registryProbe
+	placed atomic.Bool // the network is known
 
 	mu      sync.Mutex
 	cfg     controller.FileConfig // in force
@@ -150,6 +152,7 @@ func (d *daemon) controllerConfig(cfg controller.FileConfig, active <-chan struc
 	if cfg.Static() {
 		run.Fabric, run.Datapaths = cfg.Network(), cfg.Datapaths
 		d.limits.place(cfg.RunDir(), []string{cfg.DatapathType})
+		d.placed.Store(true)
 	} else {
 		run.Networks = func(ctx context.Context, emit func(controller.Network)) error {
 			return following(ctx, d, networkSettings, func(ctx context.Context, cfg controller.FileConfig) error {
@@ -190,6 +193,7 @@ func (d *daemon) watchNetwork(ctx context.Context, cfg controller.FileConfig, em
 			out.Datapaths = append(out.Datapaths, controller.Datapath{Datapath: dp, Address: cfg.ManagementSocket(dp.Name)})
 		}
 		emit(out)
+		d.placed.Store(true)
 	})
 }
 

@@ -53,11 +53,11 @@ func (d *daemon) tell(ctx context.Context, c *controller.Controller, lock string
 	told := time.Time{}
 	for {
 		h := c.Health()
-		if text := describe(h, lock); text != last {
+		if text := describe(h, d.placed.Load(), lock); text != last {
 			d.notify.send("STATUS=" + text)
 			last = text
 		}
-		if !ready && (h.OK || time.Since(begun) > startLimit) {
+		if !ready && (h.OK && d.placed.Load() || time.Since(begun) > startLimit) {
 			d.notify.send(notifyReady)
 			d.log.Info("started", "state", last, "took", time.Since(begun))
 			ready, every = true, statusEvery
@@ -80,7 +80,7 @@ func (d *daemon) tell(ctx context.Context, c *controller.Controller, lock string
 }
 
 // describe is the state in a line.
-func describe(h controller.Health, lock string) string {
+func describe(h controller.Health, placed bool, lock string) string {
 	synced := 0
 	for _, dp := range h.Datapaths {
 		if dp.InSync {
@@ -88,6 +88,8 @@ func describe(h controller.Health, lock string) string {
 		}
 	}
 	switch {
+	case !placed:
+		return "waiting for Open vSwitch"
 	case h.Role == "standby" && h.OK:
 		return fmt.Sprintf("standby, ready to take over %d bridges from process %d", len(h.Datapaths), standby.Holder(lock))
 	case h.Role == "standby":
