@@ -69,7 +69,7 @@ func TestScreen(t *testing.T) {
 	defer cancel()
 	source := &fakeTraffic{traffic: func(int) (metrics.Traffic, error) { return shopTraffic(time.Now()), nil }}
 	first := true
-	if err := follow(ctx, source, time.Millisecond, s.keys(), func(v view, err error) error {
+	if err := follow(ctx, source, time.Hour, s.keys(), func(v view, err error) error {
 		if err != nil {
 			return err
 		}
