@@ -34,7 +34,7 @@ var importRules = []edge{
 	{"controller/flow", nil, "flows as values"},
 
 	// Computed from values.
-	{"controller/flowtest", []string{"controller/flow"}, "a switch in memory knows flows, not where they come from"},
+	{"controller/emulator", []string{"controller/flow"}, "a switch in memory knows flows, not where they come from"},
 	{"controller/pipeline", []string{"controller/flow", "controller/mesh", "topo"}, "the compiler is pure: from values to values"},
 	{"scenarios/stats", nil, "statistics know numbers, not labs"},
 
@@ -43,7 +43,15 @@ var importRules = []edge{
 	{"controller/openflow/...", []string{"controller/flow", "controller/openflow/..."}, "the wire protocol carries flows, whatever they mean"},
 	{"controller/bridge", []string{"controller", "controller/flow", "controller/openflow/..."}, "gives a connection to a switch the shape that the loop asks for"},
 	{"controller/internal/...", []string{"controller/flow"}, "test rigs of the controller"},
-	{"controller", []string{"controller/flow", "controller/mesh", "controller/pipeline"}, "the loop gets its registry and its switches handed in"},
+	{"controller/dns", []string{"controller/mesh"}, "answers from snapshots, wherever they come from"},
+	{"controller/eject", []string{"controller/mesh"}, "changes snapshots; who applies them is others' business"},
+	{"controller/metrics", []string{"controller/mesh", "controller/pipeline"}, "adds up what the compiler says that flows count"},
+	{"controller/spans", []string{"controller/mesh"}, "makes spans of what it is told"},
+	{"controller/datapath", nil, "asks ovs-vswitchd what OpenFlow cannot; which zone is whose it does not know"},
+	{"controller/standby", nil, "a lock"},
+	{"controller/discover", []string{"controller/mesh", "controller/pipeline"}, "finds the network; it changes nothing"},
+	{"controller/explain", []string{"controller/emulator", "controller/flow", "controller/mesh", "controller/pipeline"}, "explains what the compiler wrote, and asks no switch but for --check"},
+	{"controller", []string{"controller/eject", "controller/explain", "controller/flow", "controller/mesh", "controller/metrics", "controller/pipeline"}, "the loop gets its registry and its switches handed in"},
 
 	// Orchestrate: each part does one thing to the machine.
 	{"orchestrate/netns", nil, "the bottom of orchestrate"},

@@ -111,7 +111,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files).`,
 		}
 	}
 	add("lab", newUp(), newDown(), newLabs(), newValidate(), newGraph())
-	add("look", newPs(), newExec(), newLogs(), newFlows())
+	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace())
 	add("measure", newBench(), newReport())
 	add("other", newDoctor(), newController())
 	root.AddCommand(newSupervise(), newService(), newLoad())

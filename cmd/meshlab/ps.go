@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 )
@@ -90,6 +91,7 @@ func printStatus(out io.Writer, st supervisor.Status) error {
 	for _, s := range st.Services {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Node, s.Address, s.Health, dash(strings.Join(s.Upstreams, ", ")))
 	}
+	printController(w, st.Controller)
 	fmt.Fprintln(w, "\nPROCESS\tNODE\tPART\tSTATE\tRESTARTS\tSINCE")
 	for _, p := range st.Processes {
 		state := string(p.State)
@@ -99,6 +101,47 @@ func printStatus(out io.Writer, st supervisor.Status) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", p.Name, dash(p.Node), p.Part, state, p.Restarts, time.Since(p.Started).Round(time.Second))
 	}
 	return w.Flush()
+}
+
+// printController tells whether the switches follow the mesh, and what of it
+// they cannot.
+func printController(w io.Writer, h *controller.Health) {
+	if h == nil {
+		fmt.Fprintln(w, "\nThe controller does not answer; the switches go on with the flows they have.")
+		return
+	}
+	fmt.Fprintln(w, "\nSWITCH\tIN SYNC\tFLOWS\tGROUPS\tLAST CHANGE TOOK")
+	for _, d := range h.Datapaths {
+		state, took := "yes", "-"
+		switch {
+		case !d.Connected:
+			state = "not connected"
+		case !d.InSync:
+			state = "no"
+		}
+		if d.Error != "" {
+			state += " (" + d.Error + ")"
+		}
+		if d.SyncMS > 0 {
+			took = fmt.Sprintf("%.1f ms", d.SyncMS)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", d.Name, state, d.Flows, d.Groups, took)
+	}
+	if !h.Registry {
+		fmt.Fprintln(w, "\nConsul does not answer; its last state stands.")
+	}
+	if len(h.Warnings) > 0 {
+		fmt.Fprintln(w, "\nNot honoured:")
+		for _, text := range h.Warnings {
+			fmt.Fprintf(w, "  %s\n", text)
+		}
+	}
+	if len(h.Ejected) > 0 {
+		fmt.Fprintln(w, "\nEJECTED INSTANCE\tSERVICE\tREFUSED\tUNANSWERED\tBACK AT")
+		for _, e := range h.Ejected {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", e.Instance, e.Service, e.Refused, e.Unanswered, e.Until.Format(time.TimeOnly))
+		}
+	}
 }
 
 func listLabs(c *cobra.Command) error {

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"time"
 
+	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/process"
 )
@@ -49,6 +50,9 @@ type Status struct {
 	Published   []Published      `json:"published,omitempty"`
 	Environment Environment      `json:"environment"`
 	Steps       []Event          `json:"steps,omitempty"`
+	// Controller is what the controller of the switches says of itself; none:
+	// it does not answer.
+	Controller *controller.Health `json:"controller,omitempty"`
 }
 
 // NodeStatus describes a node.

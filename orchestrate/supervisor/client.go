@@ -13,6 +13,7 @@ import (
 	"net/url"
 
 	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/metrics"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -104,6 +105,13 @@ func (c *Client) Flows(ctx context.Context) (controller.Flows, error) {
 	var f controller.Flows
 	err := c.json(ctx, http.MethodGet, "/flows", nil, &f)
 	return f, err
+}
+
+// Traffic returns what the mesh carries, as the switches count it.
+func (c *Client) Traffic(ctx context.Context) (metrics.Traffic, error) {
+	var t metrics.Traffic
+	err := c.json(ctx, http.MethodGet, "/traffic", nil, &t)
+	return t, err
 }
 
 // Load makes one attempt from the client host. The URL of spec is relative:

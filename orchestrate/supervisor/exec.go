@@ -9,11 +9,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/orchestrate/netns"
 )
 
@@ -132,8 +135,8 @@ func (s *Supervisor) runCommand(c *net.UnixConn) outcome {
 	}
 	var child *exec.Cmd
 	err = netns.Do(ns, func() error {
-		child = exec.Command(cmd.Args[0], cmd.Args[1:]...)
-		child.Env, child.Dir = cmd.Env, "/"
+		child = exec.Command(s.program(cmd.Args[0]), cmd.Args[1:]...)
+		child.Env, child.Dir = s.commandEnv(cmd), "/"
 		child.Stdin, child.Stdout, child.Stderr = files[0], files[1], files[2]
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: cmd.TTY}
 		return child.Start()
@@ -216,4 +219,39 @@ func receiveCommand(c *net.UnixConn) (cmd Command, files []*os.File, err error) 
 		return cmd, files, errors.New("run command: no command given")
 	}
 	return cmd, files, nil
+}
+
+// program is the path of a command of a node: Consul's is that of the lab,
+// which need not be on the PATH.
+func (s *Supervisor) program(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name == "consul" && s.req.Consul != "" {
+		return s.req.Consul
+	}
+	return name
+}
+
+// commandEnv is the environment of a command: Consul's own commands find the
+// agent of the node, on a switch that of the servers' host, unless the caller
+// says otherwise.
+func (s *Supervisor) commandEnv(cmd Command) []string {
+	const address = "CONSUL_HTTP_ADDR="
+	s.mu.Lock()
+	lab, req := s.lab, s.req
+	s.mu.Unlock()
+	if lab == nil || slices.ContainsFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, address) }) {
+		return cmd.Env
+	}
+	agents, err := consul.Agents(lab, req.Consul, consulDir)
+	if err != nil || len(agents) == 0 {
+		return cmd.Env
+	}
+	agent := agents[0]
+	for _, a := range agents {
+		if a.Spec.Node == cmd.Node {
+			agent = a
+		}
+	}
+	return append(slices.Clip(cmd.Env), address+"unix://"+agent.Socket)
 }

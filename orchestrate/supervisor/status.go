@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/topo"
@@ -37,6 +38,7 @@ func (s *Supervisor) currentStatus(ctx context.Context) (Status, error) {
 		}
 		st.Nodes = append(st.Nodes, ns)
 	}
+	st.Controller = controllerHealth(ctx)
 	health := s.health(ctx, lab, req)
 	for _, svc := range lab.Services {
 		info := ServiceStatus{
@@ -56,6 +58,19 @@ func (s *Supervisor) currentStatus(ctx context.Context) (Status, error) {
 		st.Services = append(st.Services, info)
 	}
 	return st, nil
+}
+
+// controllerHealth is nil when the controller does not answer.
+func controllerHealth(ctx context.Context) *controller.Health {
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	client := controller.NewClient(controllerSocket)
+	defer client.Close()
+	h, err := client.Health(ctx)
+	if err != nil {
+		return nil
+	}
+	return &h
 }
 
 // healthLimit is how long Consul may take to answer: a lab without it goes on,

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"meshlab.dev/meshlab/controller/explain"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
 )
@@ -65,6 +66,9 @@ func Run(ctx context.Context, cfg Config) error {
 	mux.HandleFunc("GET /status", s.serveStatus)
 	mux.HandleFunc("GET /logs", s.serveLogs)
 	mux.HandleFunc("GET /flows", s.serveFlows)
+	for _, path := range []string{explain.Path, "/traffic", "/metrics", "/healthz"} { // the controller's own
+		mux.Handle("GET "+path, explain.Forward(controllerSocket))
+	}
 	mux.HandleFunc("POST /load", s.serveLoad)
 	server := &http.Server{
 		Handler:           mux,
