@@ -184,6 +184,15 @@ func TestStories(t *testing.T) {
 				s.poll(at(float64(k) + .5))
 			}
 		}, "api/0"},
+		{"most signs are lost, slowly", 3, three, func(s *story) {
+			for k := range 6 {
+				s.opens("api/0", 1, 0, at(float64(k)))
+				c := s.counts["api/0"]
+				c.Opened, c.Packets, c.Bytes = c.Opened+900, c.Packets+900, c.Bytes+900*54
+				s.counts["api/0"] = c
+				s.poll(at(float64(k) + .5))
+			}
+		}, "api/0"},
 		{"recovers", 3, three, func(s *story) {
 			s.opens("api/0", 2, 0, at(0))
 			s.poll(at(1))
@@ -330,7 +339,14 @@ func TestTheRegistrysWordIsNewer(t *testing.T) {
 			}
 		})
 	}
-	s := tell(t, service("api", 4, three))
+	s := tell(t, change(func(s *mesh.Service) {
+		old := s.Instances[0]
+		old.Healthy = false
+		s.Instances[0].Addr = netip.MustParseAddrPort("10.9.9.9:80")
+		s.Instances = slices.Insert(s.Instances, 0, old)
+	}))
+	s.fail("api/0", at(0)) // the successor
+	s = tell(t, service("api", 4, three))
 	s.fail("api/0", at(0))
 	got := s.show(at(3), change(func(s *mesh.Service) { s.Instances[3].Weight = 7 }))
 	if i := got.Services[0].Instances; i[0].Healthy || i[3].Weight != 7 {
@@ -399,6 +415,20 @@ func TestPointers(t *testing.T) {
 	fourth := s.apply(at(9))
 	if fourth.Services[0] != first.Services[0] || fourth.Services[1] == web2 {
 		t.Error("another ejection has changed api, or not web")
+	}
+}
+
+func TestSecondOfAService(t *testing.T) {
+	s := tell(t, service("api", 4, mesh.Ejection{Failures: 3, MaxPercent: 50}))
+	s.fail("api/0", at(0))
+	s.fail("api/3", at(3))
+	got := s.apply(at(6)).Services[0].Instances
+	if got[0].Healthy || !got[1].Healthy || !got[2].Healthy || got[3].Healthy {
+		t.Errorf("%+v", got)
+	}
+	got = s.apply(at(32.5)).Services[0].Instances
+	if !got[0].Healthy || got[3].Healthy {
+		t.Errorf("after the first returned: %+v", got)
 	}
 }
 

@@ -177,7 +177,7 @@ func (r *Recorder) Removed(datapath string, ev Event) {
 		key:      key{datapath, ev.Client, ev.Instance, ev.Reply},
 		bindPort: ev.BindPort,
 		came:     now,
-		start:    began(now, ev.Duration),
+		start:    now.Add(-max(0, ev.Duration)),
 		packets:  ev.Packets, bytes: ev.Bytes,
 	}
 	h.end = now.Add(-max(0, ev.Idle))
@@ -208,15 +208,6 @@ func (r *Recorder) Removed(datapath string, ev Event) {
 		r.emit(r.take(r.order.Front()), nil)
 	}
 	r.waiting[h.key] = r.order.PushBack(h)
-}
-
-// began is when a flow of some age began, in the time that OTLP can tell.
-func began(now time.Time, age time.Duration) time.Time {
-	start := now.Add(-max(0, age))
-	if epoch := time.Unix(0, 0); start.Before(epoch) && now.After(epoch) {
-		return epoch
-	}
-	return start
 }
 
 // related tells whether two halves may be of one connection: no second lies

@@ -205,6 +205,7 @@ func TestJoin(t *testing.T) {
 		{"forward first", []step{{10, "s1", forward(5, 1)}, {12, "s1", reply(7, 1)}}, []string{"5.000-11.000 600/15500"}},
 		{"reply first", []step{{10, "s1", reply(5, 1)}, {12, "s1", forward(7, 1)}}, []string{"5.000-11.000 600/15500"}},
 		{"a reset: the other direction ends 30 s later", []step{{10, "s1", forward(5, 1)}, {39, "s1", reply(34, 30)}}, []string{"5.000-9.000 600/15500"}},
+		{"a reset: the other direction ended before", []step{{10.5, "s1", reply(5.5, 1)}, {39, "s1", forward(34, 30)}}, []string{"5.000-9.500 600/15500"}},
 		{"forward alone", []step{{10, "s1", forward(5, 1)}}, []string{"5.000-9.000 600/-"}},
 		{"reply alone", []step{{10, "s1", reply(5, 1)}}, []string{"5.000-9.000 -/15500"}},
 		{"too late", []step{{10, "s1", forward(5, 1)}, {45.1, "s1", reply(40, 1)}}, []string{"5.000-9.000 600/-", "5.100-44.100 -/15500"}},
@@ -310,7 +311,7 @@ func (s *sink) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) e
 		}
 	}
 	for _, span := range spans {
-		if span.EndTime().Before(span.StartTime()) || span.StartTime().Before(time.Unix(0, 0)) || span.Resource() == nil {
+		if span.EndTime().Before(span.StartTime()) || span.Resource() == nil {
 			bad := fmt.Sprintf("span from %v to %v of %v", span.StartTime(), span.EndTime(), span.Resource())
 			s.bad.Store(&bad)
 		}
@@ -410,6 +411,12 @@ func FuzzRemoved(f *testing.F) {
 			if s := r.Stats(); s.Waiting > mostWaiting || s.Waiting > 32 || r.exporter.pending.Load() > mostPending {
 				t.Fatalf("%+v", s)
 			}
+		}
+		r.mu.Lock()
+		halves, order := len(r.waiting), r.order.Len()
+		r.mu.Unlock()
+		if halves != order {
+			t.Fatalf("%d halves, %d in order", halves, order)
 		}
 		if bad := check.bad.Load(); bad != nil {
 			t.Fatal(*bad)
