@@ -106,7 +106,7 @@ func (s *Server) fill(resp *dns.Msg, r reply) {
 	}
 	resp.Authoritative = true
 	if len(r.answer) == 0 {
-		resp.Ns = []dns.RR{s.zone.soa()} // RFC 2308, section 2
+		resp.Ns = []dns.RR{s.zone.soa(s.zone.apex)} // RFC 2308, section 2
 	}
 }
 

@@ -102,7 +102,7 @@ func (z *zone) withService(name string, valid bool, snap mesh.Snapshot, known bo
 func (z *zone) resolveApex(q question) reply {
 	switch q.qtype {
 	case dns.TypeSOA, dns.TypeANY:
-		return reply{answer: []dns.RR{z.soa()}}
+		return reply{answer: []dns.RR{z.soa(q.name)}}
 	case dns.TypeNS:
 		return reply{
 			answer: []dns.RR{&dns.NS{Hdr: z.header(q.name, dns.TypeNS), Ns: z.server}},

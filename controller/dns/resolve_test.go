@@ -131,6 +131,7 @@ func TestResolve(t *testing.T) {
 		"address below another":    {"x.c0a8010b.addr.consul.", dns.TypeA, "", "NXDOMAIN"},
 
 		"apex SOA":          {"consul.", dns.TypeSOA, "", "NOERROR consul.:SOA:ns.consul.:hostmaster.consul.:1:3600:600:86400:5"},
+		"apex SOA, case":    {"CONsul.", dns.TypeSOA, "", "NOERROR CONsul.:SOA:ns.consul.:hostmaster.consul.:1:3600:600:86400:5"},
 		"apex NS":           {"consul.", dns.TypeNS, "", "NOERROR consul.:NS:ns.consul. + ns.consul.:A:192.168.1.250"},
 		"apex A":            {"consul.", dns.TypeA, "", "NOERROR"},
 		"name server":       {"ns.consul.", dns.TypeA, "", "NOERROR ns.consul.:A:192.168.1.250"},

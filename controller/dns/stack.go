@@ -11,7 +11,6 @@ import (
 
 	"github.com/miekg/dns"
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -26,8 +25,8 @@ const (
 	// some seconds), and how long the stack keeps one that has been closed, or
 	// whose client is gone. Clients are a few switches away, so a segment
 	// lives for milliseconds and not for the two minutes of RFC 9293.
-	tcpIdle    = 8 * time.Second
-	tcpGone    = 10 * time.Second
+	tcpIdle    = 5 * time.Second
+	tcpGone    = 5 * time.Second
 	tcpClosed  = 5 * time.Second
 	tcpBacklog = 64
 )
@@ -49,7 +48,7 @@ func startStack(l *link, addr netip.Addr, h dns.Handler, log *slog.Logger) (*net
 		return nil, err
 	}
 	at := tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFrom4(addr.As4()), Port: Port}
-	packets, err := gonet.DialUDP(st, &at, nil, ipv4.ProtocolNumber)
+	packets, err := listenPackets(st, at, &l.count.dropped)
 	if err != nil {
 		st.Destroy()
 		return nil, fmt.Errorf("listen on UDP: %w", err)

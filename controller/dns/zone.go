@@ -82,12 +82,13 @@ func (z *zone) below(labels []string) ([]string, bool) {
 	return labels[:n], true
 }
 
-// soa is what a negative answer carries. Its TTL and its last field tell for
+// soa is the record of the apex, under the name given, which is the apex in
+// some case. A negative answer carries it. Its TTL and its last field tell for
 // how long the denial may be kept (RFC 2308, section 5). Nobody transfers the
 // zone, so the serial says nothing, and the times are Consul's.
-func (z *zone) soa() dns.RR {
+func (z *zone) soa(name string) dns.RR {
 	return &dns.SOA{
-		Hdr: z.header(z.apex, dns.TypeSOA),
+		Hdr: z.header(name, dns.TypeSOA),
 		Ns:  z.server, Mbox: "hostmaster." + z.apex,
 		Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: z.ttl,
 	}

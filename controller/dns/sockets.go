@@ -1,10 +1,13 @@
 package dns
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -12,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -97,6 +101,41 @@ func (l *listener) Addr() net.Addr {
 		return &net.TCPAddr{}
 	}
 	return &net.TCPAddr{IP: at.Addr.AsSlice(), Port: int(at.Port)}
+}
+
+// packets is UDP that never waits. gonet's own WriteTo does, when the way out
+// is full, and may then sleep until the next packet leaves, if there is one.
+type packets struct {
+	*gonet.UDPConn
+	ep      tcpip.Endpoint
+	dropped *atomic.Uint64
+}
+
+func listenPackets(st *stack.Stack, at tcpip.FullAddress, dropped *atomic.Uint64) (*packets, error) {
+	queue := &waiter.Queue{}
+	ep, err := st.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, queue)
+	if err != nil {
+		return nil, errors.New(err.String())
+	}
+	if err := ep.Bind(at); err != nil {
+		ep.Close()
+		return nil, errors.New(err.String())
+	}
+	return &packets{UDPConn: gonet.NewUDPConn(queue, ep), ep: ep, dropped: dropped}, nil
+}
+
+// WriteTo sends a datagram, or drops it when the way out is full.
+func (p *packets) WriteTo(b []byte, to net.Addr) (int, error) {
+	addr, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, fmt.Errorf("write datagram to %s: it is no UDP address", to)
+	}
+	dst := tcpip.FullAddress{Addr: tcpip.AddrFromSlice(addr.IP), Port: uint16(addr.Port)}
+	if _, err := p.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{To: &dst}); err != nil {
+		p.dropped.Add(1)
+		return 0, fmt.Errorf("write datagram to %s: %w", to, errors.New(err.String()))
+	}
+	return len(b), nil
 }
 
 // conn is a connection that gives up a client which does not read.
