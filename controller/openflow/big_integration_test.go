@@ -210,6 +210,38 @@ func benchmarkApply(b *testing.B, ch Change) {
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/apply")
 }
 
+// BenchmarkApplySmall is a change of 5 flows when there are 180,000, and the
+// round trip of a barrier to compare it with.
+func BenchmarkApplySmall(b *testing.B) {
+	_, c := dialOVS(b)
+	ctx := bigContext(b)
+	if err := c.Apply(ctx, Change{AddGroups: bigGroups(bigServices), AddFlows: bigFlows(bigServices)}); err != nil {
+		b.Fatal(err)
+	}
+	value := uint64(0)
+	var trips time.Duration
+	for b.Loop() {
+		value++
+		flows := make([]flow.Flow, 5)
+		for i := range flows {
+			flows[i] = flow.Flow{Table: 200, Priority: 1, Match: flow.Match{flow.Reg0.Is(uint64(i))},
+				Actions: []flow.Action{flow.Load{Dst: flow.Reg1.All(), Value: value}}}.Seal()
+		}
+		if err := c.Apply(ctx, Change{AddFlows: slices.Values(flows)}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		r, start := c.register(1), time.Now()
+		if _, err := c.barrier(ctx, r, nil); err != nil {
+			b.Fatal(err)
+		}
+		trips += time.Since(start)
+		c.forget(r)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(trips.Microseconds())/float64(b.N), "us/round-trip")
+}
+
 func ownCPU(t testing.TB) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/stat")
