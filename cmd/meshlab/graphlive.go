@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/topo"
 )
 
@@ -24,11 +25,7 @@ func drawLive(c *cobra.Command, args []string, format string) error {
 	if err != nil {
 		return err
 	}
-	source, err := labTraffic(state)
-	if err != nil {
-		return err
-	}
-	v, err := lookForRates(c.Context(), source, topEvery)
+	v, err := lookForRates(c.Context(), supervisor.NewClient(state.Control()), topEvery)
 	if err != nil {
 		return err
 	}

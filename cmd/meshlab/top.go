@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/term"
 
 	"meshlab.dev/meshlab/controller/metrics"
-	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 )
 
@@ -22,15 +20,6 @@ import (
 type trafficSource interface {
 	Traffic(ctx context.Context) (metrics.Traffic, error)
 	Status(ctx context.Context) (supervisor.Status, error)
-}
-
-// labTraffic is the source of a lab that is up.
-func labTraffic(state orchestrate.State) (trafficSource, error) {
-	source, ok := any(supervisor.NewClient(state.Control())).(trafficSource)
-	if !ok {
-		return nil, errors.New("the supervisor of this build does not pass traffic on")
-	}
-	return source, nil
 }
 
 // topEvery is the time from one view to the next, topLimit how long a lab may
@@ -112,10 +101,7 @@ Keys: q or Ctrl-C ends.`,
 			if err != nil {
 				return err
 			}
-			source, err := labTraffic(state)
-			if err != nil {
-				return err
-			}
+			source := supervisor.NewClient(state.Control())
 			show := printView
 			if wantJSON(c) {
 				show = func(out io.Writer, v view) error { return json.NewEncoder(out).Encode(v) }
