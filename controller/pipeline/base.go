@@ -113,7 +113,14 @@ func (c *Compiler) classify(s *sheet) {
 	s.add(TableClassify, priorityMain, tcp(flow.IPv4Dst.Is(vip)), do(next(TableService)), "a call to the mesh")
 	s.add(TableClassify, priorityMain, tcp(flow.IPv4Dst.Is(hairpin)), do(next(TableHairpin)), "a service answers a client on its own host")
 	s.add(TableClassify, priorityDefault, tcp(flow.TCPFlags.Masked(tcpSYN, tcpSYN|tcpACK)), do(next(TableDirect)), "a connection beside the mesh")
+	s.add(TableClassify, priorityDefault, tcp(flow.TCPFlags.Masked(tcpRST, tcpRST|tcpACK)), do(next(TableDirect)), "a reset beside the mesh, perhaps of a stray answer")
 	s.add(TableClassify, priorityMiss, nil, do(next(TableDeliver)), "everything else goes to its MAC address")
+	// A switch that has lost its connections lets an answer of the mesh pass as
+	// it came. The client's kernel does not know it and resets it (RFC 9293,
+	// section 3.10.7.1: without ACK), which would end the connection that the
+	// client's next packet takes up again. A process that gives up sends ACK.
+	s.add(TableStray, priorityMain, tcp(flow.TCPFlags.Masked(tcpRST, tcpRST|tcpACK)), nil, "a reset of an answer that the client does not know")
+	s.add(TableStray, priorityMiss, nil, do(next(TableDeliver)), "not a stray reset")
 	s.add(TableDirect, priorityMiss, nil, do(next(TableDeliver)), "not to an instance that is called from here")
 	for _, h := range c.local {
 		s.add(TableDeliver, priorityMain, tcp(flow.EthDst.Is(h.MAC.value())),

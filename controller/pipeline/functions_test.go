@@ -246,6 +246,23 @@ func TestTracedConnectionsAreCounted(t *testing.T) {
 	}
 }
 
+// A switch that has lost its connections lets an answer through as it came,
+// and the client resets what it does not know: that must not reach the
+// instance, whose connection the client is about to take up again.
+func TestAStrayResetDoesNotEndWhatIsTakenUpAgain(t *testing.T) {
+	l := newLab(t, snapshot([]mesh.Upstream{calls(h1, "web", "api", 9000)}, inst("a", h3+":80")))
+	c := l.fromH1("5000", "9000", "h3", h3+":80")
+	c.handshake()
+	l.switches["s1"].Forget()
+	l.arrives("h3", emulator.TCP(mac3, mac1, h3+":80", h1+":5000", emulator.ACK), "h1", h3+":80", h1+":5000")
+	if sent := l.send("h1", emulator.TCP(mac1, mac3, h1+":5000", h3+":80", emulator.RST)); len(sent.Delivered) != 0 {
+		t.Errorf("the client's reset was delivered: %v", sent.Delivered)
+	}
+	c.exchange()
+	abort := emulator.TCP(mac1, mac3, h1+":6000", h3+":80", emulator.RST|emulator.ACK)
+	l.arrives("h1", abort, "h3", h1+":6000", h3+":80") // of a direct connection
+}
+
 func TestDNSGoesToTheController(t *testing.T) {
 	l := newLab(t, mesh.Snapshot{})
 	l.change = func(f *pipeline.Fabric) { f.DNS = true }

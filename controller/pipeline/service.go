@@ -106,7 +106,7 @@ func (c *Compiler) instances(s *sheet, name string) {
 				flow.CT{Zone: p.zone},
 				set(flow.IPv4Dst, addr),
 				set(flow.TCPDst, port),
-				next(TableDeliver),
+				next(TableStray),
 			), "directly to %s (%s) of %s: forget a closed connection from the same port", i.ID, i.Addr, name)
 		s.add(TablePinned, priorityMain, tcp(flow.CTMark.Is(uint64(i.number))),
 			do(

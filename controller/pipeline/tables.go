@@ -57,7 +57,8 @@
 //	  0 identity      address of a host, by its port only; from other switches -> 18
 //	  5 ARP           answers for VIP and Hairpin on access ports
 //	 10 classify      DNS -> 102, calls to the VIP, hairpin answers, other connections, the rest
-//	 12 direct        first packet of a connection to an instance without the VIP: ct -> 18
+//	 12 direct        first packet of a connection to an instance without the VIP: ct -> 13
+//	 13 stray         a reset that answers nothing the client knows: drop; the rest -> 18
 //	 18 deliver       TCP to a local host -> 70; the rest -> 90
 //	 20 service       client and bind port -> service, who calls; ct
 //	 30 state         known connection -> 32; stray -> drop; new -> 40
@@ -105,6 +106,7 @@ const (
 	TableARP          uint8 = 5
 	TableClassify     uint8 = 10
 	TableDirect       uint8 = 12
+	TableStray        uint8 = 13
 	TableDeliver      uint8 = 18
 	TableService      uint8 = 20
 	TableState        uint8 = 30
@@ -138,7 +140,7 @@ const (
 // TableName is a table's name for people; empty for a table not in use.
 func TableName(table uint8) string {
 	return map[uint8]string{
-		TableIdentity: "identity", TableARP: "arp", TableClassify: "classify", TableDirect: "direct",
+		TableIdentity: "identity", TableARP: "arp", TableClassify: "classify", TableDirect: "direct", TableStray: "stray",
 		TableDeliver: "deliver", TableService: "service", TableState: "state", TablePinned: "pinned",
 		TableBindPort: "bind-port", TableBalance: "balance", TableAffinity: "affinity", TableCommit: "commit",
 		TableLimit: "limit", TableLearn: "learn", TableForwardSpans: "forward-spans", TableForwardTrace: "forward-trace",
