@@ -15,7 +15,7 @@ import (
 // other processes know it by them, or because what depends on them is made
 // once.
 func fixed() []string {
-	return []string{"fabric", "datapaths", "dns", "metrics", "traces", "status", "standby", "log_format"}
+	return []string{"fabric", "datapaths", "datapath_type", "dns", "metrics", "traces", "status", "standby", "log_format"}
 }
 
 // reload reads the file again. A bad one is reported, and the settings in

@@ -5,6 +5,7 @@ package daemon_test
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -348,9 +349,14 @@ func TestSystemd(t *testing.T) {
 	is := func(want string) func(string) bool {
 		return func(got string) bool { return strings.HasPrefix(got, want) }
 	}
-	d := start(t, file, status, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=300000")
+	// Root without any capability, as the unit file has it.
+	bare := strings.Fields("setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs")
+	d := startAs(t, bare, file, status, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=300000")
 	until("the state", is("STATUS=2 of 2 bridges in sync"))
 	until("the end of the start", is("READY=1"))
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid)); err != nil || !strings.Contains(string(text), "CapEff:\t0000000000000000") {
+		t.Errorf("it has capabilities: %s, error %v", text, err)
+	}
 	for range 3 {
 		until("a sign of life", is("WATCHDOG=1"))
 	}

@@ -263,14 +263,21 @@ func (b *lockedBuffer) String() string {
 
 // start runs a controller with a configuration file until the test ends.
 // status is its status socket.
-func start(t *testing.T, file, status string, env ...string) *daemon {
+func start(t *testing.T, file, status string) *daemon {
+	t.Helper()
+	return startAs(t, nil, file, status)
+}
+
+// startAs is start by way of a program that executes its arguments.
+func startAs(t *testing.T, by []string, file, status string, env ...string) *daemon {
 	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{t: t, client: controller.NewClient(status), logs: &lockedBuffer{}, ended: make(chan struct{})}
-	d.cmd = exec.Command(path, "controller", "--config", file)
+	args := append(by, path, "controller", "--config", file)
+	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stderr = d.logs
 	if err := d.cmd.Start(); err != nil {

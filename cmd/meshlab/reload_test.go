@@ -1,0 +1,156 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/pipeline"
+	"meshlab.dev/meshlab/controller/spans"
+)
+
+// TestEveryKeyReloadsOrSaysNo holds that no key of the file is forgotten: each
+// is fixed, or something looks at it again after a reload.
+func TestEveryKeyReloadsOrSaysNo(t *testing.T) {
+	live := []string{
+		"consul", "default_policy", // registrySettings
+		"vip", "hairpin", "vip_mac", "bridges", "ovsdb", "node", // networkSettings
+		"drain",     // asked for at each use
+		"log_level", // set by reload
+	}
+	typ := reflect.TypeFor[controller.FileConfig]()
+	for i := range typ.NumField() {
+		key, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		if slices.Contains(live, key) == slices.Contains(fixed(), key) {
+			t.Errorf("key %s must be in exactly one of the lists, that of the test and that of fixed keys", key)
+		}
+	}
+	for _, key := range fixed() {
+		if !slices.ContainsFunc(reflect.VisibleFields(typ), func(f reflect.StructField) bool {
+			return strings.HasPrefix(f.Tag.Get("json"), key+",")
+		}) {
+			t.Errorf("there is no key %s", key)
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	old := controller.FileConfig{VIP: netip.MustParseAddr("10.0.0.250"), Metrics: "127.0.0.1:1", Bridges: []string{"br0"}}
+	next := old
+	next.VIP, next.Metrics, next.Drain = netip.MustParseAddr("10.0.0.251"), "127.0.0.1:2", controller.Duration(time.Second)
+	taken, left := merge(&next, old)
+	if !slices.Equal(taken, []string{"vip", "drain"}) || !slices.Equal(left, []string{"metrics"}) || next.Metrics != old.Metrics || next.VIP == old.VIP {
+		t.Errorf("taken %q, left %q: %+v", taken, left, next)
+	}
+	// A file of a lab in place of one that is none.
+	next = controller.FileConfig{Datapaths: []controller.Datapath{{}}, Fabric: pipeline.Fabric{Mesh: true}}
+	if _, left = merge(&next, old); !slices.Contains(left, "vip") || !slices.Contains(left, "datapaths") || next.Static() || next.VIP != old.VIP {
+		t.Errorf("left %q: %+v", left, next)
+	}
+}
+
+func TestSettingsNoticeFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	c := controller.FileConfig{Consul: &controller.Consul{TokenFile: path}}
+	read := func(text string) any {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return registrySettings(c)
+	}
+	a, b, again := read("a"), read("b"), read("a")
+	if reflect.DeepEqual(a, b) || !reflect.DeepEqual(a, again) {
+		t.Errorf("settings with token a %v, b %v, a again %v", a, b, again)
+	}
+}
+
+func TestConsulClient(t *testing.T) {
+	t.Setenv("CONSUL_HTTP_ADDR", "127.0.0.1:1")
+	if c, err := consulClient(controller.FileConfig{}); c != nil || err != nil {
+		t.Errorf("without consul: %v, error %v", c, err)
+	}
+	for _, c := range []struct {
+		name   string
+		consul controller.Consul
+		want   string // part of the error of a question, or of that of making the client
+	}{
+		{"environment", controller.Consul{}, "127.0.0.1:1"},
+		{"address", controller.Consul{Address: "127.0.0.1:2"}, "127.0.0.1:2"},
+		{"socket", controller.Consul{Address: "unix:///nowhere/s"}, "/nowhere/s"},
+		{"no token file", controller.Consul{TokenFile: "/nowhere/token"}, "/nowhere/token"},
+		{"no CA file", controller.Consul{Address: "https://127.0.0.1:2", CAFile: "/nowhere/ca"}, "/nowhere/ca"},
+	} {
+		client, err := consulClient(controller.FileConfig{Consul: &c.consul})
+		if err == nil {
+			_, err = client.Status().Leader()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	in := controller.Health{OK: true, Role: "active", Snapshot: 3, Datapaths: []controller.DatapathHealth{{InSync: true}, {}}}
+	waiting, standby := in, in
+	waiting.Snapshot, standby.Role = 0, "standby"
+	notReady := standby
+	notReady.OK = false
+	lock := filepath.Join(t.TempDir(), "lock")
+	if err := os.WriteFile(lock, []byte("77\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		health controller.Health
+		placed bool
+		want   string
+	}{
+		{in, true, "1 of 2 bridges in sync with snapshot 3"},
+		{in, false, "waiting for Open vSwitch"},
+		{waiting, true, "waiting for Consul; 1 of 2 bridges carry what is known"},
+		{standby, true, "standby, ready to take over 2 bridges from process 77"},
+		{notReady, true, "standby, not ready: waiting for Consul and Open vSwitch; process 77 works"},
+	} {
+		if got := describe(c.health, c.placed, lock); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.health, got, c.want)
+		}
+	}
+}
+
+func TestTracerRemembersNames(t *testing.T) {
+	tr, err := newTracer(controller.FileConfig{Traces: &controller.Traces{Endpoint: "http://127.0.0.1:1"}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.recorder.Close(t.Context()) }) // nobody takes the spans
+	client := netip.MustParseAddrPort("10.0.0.1:40000")
+	end := controller.End{
+		Client: client, Host: "h1", Call: mesh.Upstream{Source: "web", Destination: "api", BindPort: 9000},
+		Service: "api-v2", Instance: mesh.Instance{ID: "h2/api", Addr: netip.MustParseAddrPort("10.0.0.2:80")}, Started: time.Now(), Last: time.Now(),
+	}
+	tr.traced(end)
+	var key call
+	for key = range tr.young {
+	}
+	want := spans.Names{Source: "web", Destination: "api", Host: "h1", InstanceID: "h2/api", InstanceService: "api-v2", InstanceAddr: netip.MustParseAddrPort("10.0.0.2:80")}
+	for range 2 {
+		if got := tr.names(client.Addr(), 9000, key.instance); got != want {
+			t.Fatalf("names %+v, want %+v", got, want)
+		}
+		tr.youngSince = time.Now().Add(-2 * namesKept) // the next end begins a new period
+		tr.traced(controller.End{Client: client, Reply: true, Instance: end.Instance, Service: end.Service})
+	}
+	tr.youngSince = time.Now().Add(-2 * namesKept)
+	tr.traced(controller.End{Client: client, Reply: true, Instance: end.Instance, Service: end.Service})
+	if got := tr.names(client.Addr(), 9000, key.instance); got != (spans.Names{}) {
+		t.Errorf("names are never forgotten: %+v", got)
+	}
+}
