@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -82,5 +83,5 @@ func anyService(name string) string {
 	if name == mesh.Wildcard {
 		return "any service"
 	}
-	return clean(name)
+	return cmp.Or(clean(name), unknownSource)
 }

@@ -96,6 +96,10 @@ func TestAlerts(t *testing.T) {
 			red = append(red, strings.Fields(l.text)[0]+" "+strings.Fields(l.text)[1])
 		}
 	}
+	v := view{Traffic: metrics.Traffic{Edges: []metrics.Edge{{Destination: "*", Denied: metrics.Figure{Total: 1}}}}}
+	if got := v.edgeLines()[1].text; !strings.HasPrefix(got, "(unknown)  * ") {
+		t.Errorf("a source that the switch cannot tell: %q", got)
+	}
 	if got := strings.Join(red, ", "); got != "s2: no, s3: no, guest *, api h2/api-2" {
 		t.Errorf("red lines: %s", got)
 	}

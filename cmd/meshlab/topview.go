@@ -74,6 +74,9 @@ func shorten(lines []viewLine, n int) []viewLine {
 	return append(lines[:n-1:n-1], viewLine{text: fmt.Sprintf("... and %d more", len(lines)-n+1)})
 }
 
+// unknownSource stands for a source that the switch cannot tell.
+const unknownSource = "(unknown)"
+
 func (v view) edgeLines() []viewLine {
 	edges := slices.Clone(v.Edges)
 	slices.SortStableFunc(edges, func(a, b metrics.Edge) int {
@@ -82,7 +85,7 @@ func (v view) edgeLines() []viewLine {
 	rows := [][]string{{"FROM", "TO", " ATTEMPTS/s", " PACKETS/s", "   BYTES/s", " DENIED/s", "     BYTES"}}
 	var alerts []bool
 	for _, e := range edges {
-		rows = append(rows, []string{clean(e.Source), clean(e.Destination), rate(11, e.Attempts), rate(10, e.Packets),
+		rows = append(rows, []string{cmp.Or(clean(e.Source), unknownSource), clean(e.Destination), rate(11, e.Attempts), rate(10, e.Packets),
 			size(e.Bytes.PerSecond), rate(9, e.Denied), size(float64(e.Bytes.Total))})
 		alerts = append(alerts, e.Denied.PerSecond > 0)
 	}

@@ -50,12 +50,15 @@ func busyTraffic(now func() time.Time) *Accumulator {
 		10: {Kind: pipeline.CountRefused},
 		11: {Kind: pipeline.CountDNS},
 		12: {Kind: pipeline.CountSent, Source: "web", Destination: "db"},
+		13: {Kind: pipeline.CountResets},
+		14: {Kind: pipeline.CountRepeated},
 	}
 	a.Learn("s1", counters)
 	var stats []Stat
 	for c := range uint64(11) {
 		stats = append(stats, Stat{c + 1, 10 * (c + 1), 1000 * (c + 1)})
 	}
+	stats = append(stats, Stat{13, 7, 700}, Stat{14, 8, 800})
 	a.Begin("s1").End(stats)
 	a.Add("s1", pipeline.Counter{Kind: pipeline.CountResets, Destination: "api", Instance: "h1/api-1"}, 2)
 	a.Add("s1", pipeline.Counter{Kind: pipeline.CountResets, Source: "web", Destination: "api", Instance: "h1/api-1"}, 3)
@@ -128,7 +131,9 @@ meshlab_received_packets_total{datapath="s1",destination="api",service_instance=
 meshlab_received_packets_total{datapath="s1",destination="api",service_instance="h2/api-2"} 60
 meshlab_refused_packets_total{datapath="s1"} 100
 meshlab_registry_up 1
+meshlab_repeated_syn_packets_total{datapath="s1"} 8
 meshlab_repeated_syns_total{datapath="s1",destination="api",service_instance="h2/api-2"} 1
+meshlab_reset_packets_total{datapath="s1"} 7
 meshlab_resets_total{datapath="s1",destination="api",service_instance="h1/api-1"} 5
 meshlab_sent_bytes_total{datapath="s1",destination="api",source="web"} 3000
 meshlab_sent_bytes_total{datapath="s1",destination="db",source="web"} 0

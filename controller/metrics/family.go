@@ -15,6 +15,7 @@ type family struct {
 	desc   *prometheus.Desc
 	labels []string
 	kinds  []pipeline.CounterKind
+	whole  bool // of totals, those without an instance: a flow's count of all
 	value  func(amount) uint64
 }
 
@@ -28,7 +29,10 @@ func families() []family {
 	instance := []string{"datapath", "destination", "service_instance"} // Prometheus calls what it scrapes "instance"
 	var all []family
 	add := func(name, help string, value func(amount) uint64, labels []string, kinds ...pipeline.CounterKind) {
-		all = append(all, family{prometheus.NewDesc(name, help, labels, nil), labels, kinds, value})
+		all = append(all, family{
+			desc: prometheus.NewDesc(name, help, labels, nil), labels: labels, kinds: kinds, value: value,
+			whole: !slices.Contains(labels, "service_instance"),
+		})
 	}
 	add("meshlab_sent_packets_total", "Packets that a service sent to another through the mesh.", packets, edge, pipeline.CountSent, pipeline.CountOpened)
 	add("meshlab_sent_bytes_total", "Bytes in the packets that a service sent to another through the mesh, headers included.", bytes, edge, pipeline.CountSent, pipeline.CountOpened)
@@ -39,6 +43,8 @@ func families() []family {
 	add("meshlab_received_bytes_total", "Bytes in the packets of an instance to its clients in the mesh, headers included.", bytes, instance, pipeline.CountReceived)
 	add("meshlab_resets_total", "TCP resets that an instance sent, as far as the switch showed them to the controller.", packets, instance, pipeline.CountResets)
 	add("meshlab_repeated_syns_total", "SYNs sent again because the instance did not answer the first, as far as the switch showed them to the controller.", packets, instance, pipeline.CountRepeated)
+	add("meshlab_reset_packets_total", "TCP resets of instances, shown to the controller or not.", packets, []string{"datapath"}, pipeline.CountResets)
+	add("meshlab_repeated_syn_packets_total", "SYNs sent again because the instance did not answer the first, shown to the controller or not.", packets, []string{"datapath"}, pipeline.CountRepeated)
 	add("meshlab_spoofed_packets_total", "Packets dropped because their source address is not that of the host at the port.", packets, []string{"datapath", "host"}, pipeline.CountSpoofed)
 	add("meshlab_refused_packets_total", "Packets to the mesh answered with a reset, because nothing could take them.", packets, []string{"datapath"}, pipeline.CountRefused)
 	add("meshlab_dns_queries_total", "DNS questions to the virtual address.", packets, []string{"datapath"}, pipeline.CountDNS)
@@ -68,7 +74,7 @@ func label(name, datapath string, c pipeline.Counter) string {
 func (f family) collect(all []total, reads []reading, ch chan<- prometheus.Metric) {
 	sums := map[[3]string]uint64{}
 	for _, t := range all {
-		if !slices.Contains(f.kinds, t.counter.Kind) {
+		if !slices.Contains(f.kinds, t.counter.Kind) || f.whole != (t.counter.Instance == "") {
 			continue
 		}
 		var key [3]string

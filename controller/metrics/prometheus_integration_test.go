@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -125,9 +126,9 @@ func ask(t *testing.T, api, query string) (answer, error) {
 // the dashboard too.
 func TestPrometheusScrapes(t *testing.T) {
 	traffic := busyTraffic(time.Now)
-	n := uint64(0)
+	var scrapes atomic.Uint64
 	e, err := NewExporter(Config{Traffic: traffic, Loop: busyLoop(), Refresh: func(context.Context) {
-		n++ // one scrape at a time: only Prometheus asks
+		n := scrapes.Add(1)
 		var stats []Stat
 		for c := range uint64(12) {
 			stats = append(stats, Stat{c + 1, (10 + n) * (c + 1), 1000 * (10 + n) * (c + 1)})

@@ -29,7 +29,7 @@ type DatapathTraffic struct {
 
 // Edge is what a service sends to another.
 type Edge struct {
-	Source      string `json:"source"`      // mesh.Wildcard: any
+	Source      string `json:"source"`      // mesh.Wildcard: any; empty: the switch cannot tell
 	Destination string `json:"destination"` // mesh.Wildcard: any
 	Attempts    Figure `json:"attempts"`    // SYNs, those sent again too
 	Packets     Figure `json:"packets"`     // of the client
@@ -102,7 +102,9 @@ func (a *Accumulator) Traffic() Traffic {
 				e.Attempts.add(packets)
 			}
 		case pipeline.CountDenied:
-			edge(c).Denied.add(packets)
+			if packets.Total > 0 { // what is forbidden and not tried is no edge
+				edge(c).Denied.add(packets)
+			}
 		case pipeline.CountChosen:
 			instance(c).Connections.add(packets)
 		case pipeline.CountReceived:
@@ -110,9 +112,13 @@ func (a *Accumulator) Traffic() Traffic {
 			i.Packets.add(packets)
 			i.Bytes.add(bytes)
 		case pipeline.CountResets:
-			instance(c).Resets.add(packets)
+			if c.Instance != "" { // else: the flow's own count of all
+				instance(c).Resets.add(packets)
+			}
 		case pipeline.CountRepeated:
-			instance(c).Repeated.add(packets)
+			if c.Instance != "" {
+				instance(c).Repeated.add(packets)
+			}
 		case pipeline.CountSpoofed:
 			dp.Spoofed.add(packets)
 		case pipeline.CountRefused:

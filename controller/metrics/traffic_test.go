@@ -26,11 +26,15 @@ func TestTraffic(t *testing.T) {
 		7: {Kind: pipeline.CountSpoofed, Host: "h2"},
 		8: {Kind: pipeline.CountRefused},
 		9: {Kind: pipeline.CountDNS},
+		// Told once more by instance, and forbidden but never tried: neither is a row.
+		10: {Kind: pipeline.CountResets},
+		11: {Kind: pipeline.CountRepeated},
+		12: {Kind: pipeline.CountDenied, Source: "guest", Destination: "api"},
 	})
 	a.Learn("s2", map[uint64]pipeline.Counter{1: sent, 2: {Kind: pipeline.CountDenied, Source: "*", Destination: "api"}})
 	poll := func(dp string, more uint64) {
 		var stats []Stat
-		for cookie := range uint64(10) {
+		for cookie := range uint64(12) {
 			stats = append(stats, Stat{cookie, 100*cookie + more*cookie, 10_000*cookie + 100*more*cookie})
 		}
 		a.Begin(dp).End(stats)
