@@ -33,6 +33,7 @@ demo: deps ## measure the reference labs under all meshes and write a report
 
 # One package at a time: those that start daemons would slow each other down.
 test: deps ## run all tests, those with real daemons and namespaces too
+	@.ci/testdeps
 	go test -tags integration -p 1 -timeout 20m $(TESTS)
 
 check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -42,8 +43,13 @@ type Config struct {
 	// Limits makes the limits of connections per zone of connection tracking
 	// exactly these. nil: there are none.
 	Limits func(ctx context.Context, zones map[uint16]uint32) error
-	// Traced is told the end of each half of a traced connection. nil: nobody.
-	Traced  func(End)
+	// Relieve looks for connections that have ended but still count for their
+	// limits, and has forget remove them: each body is that of an
+	// experimenter message to a switch. nil: they count until they time out.
+	Relieve func(ctx context.Context, forget func(ctx context.Context, bodies [][]byte) error) error
+	// Traced is told the end of each half of a traced connection, a flow with
+	// flow.CookieLearned. nil: nobody.
+	Traced  func(datapath string, half FlowRemoved)
 	Metrics *metrics.Accumulator // nil: nothing is counted
 	// Converged is told how long a switch took from a snapshot to its
 	// confirmation. nil: nobody.
@@ -215,9 +221,9 @@ func (c *Controller) each() []*worker {
 // Handler is what the status socket serves.
 func (c *Controller) Handler() http.Handler { return (&status{c}).handler() }
 
-// limitsRetry is how long a failed change of limits waits for the next try;
-// also how often they are set again, as a switch that starts has none.
-const limitsRetry = 2 * time.Second
+// limitsRetry is how often limits are set again, as a switch that starts has
+// none, and room is made for new connections.
+const limitsRetry = time.Second
 
 // keepLimits sets the limits of connections. Switches of one Open vSwitch
 // share them, so of several limits of a zone the lowest counts.
@@ -253,7 +259,58 @@ func (c *Controller) keepLimits(ctx context.Context) error {
 			c.cfg.Logger.Warn("limits of connections are not in force", "error", err)
 		}
 		failing = err != nil
+		if err == nil && len(zones) > 0 && c.cfg.Relieve != nil {
+			if err := c.cfg.Relieve(ctx, c.forget); err != nil && ctx.Err() == nil {
+				c.cfg.Logger.Debug("ended connections still count for their limits", "error", err)
+			}
+		}
 	}
+}
+
+// Experimenter is a switch that takes experimenter messages.
+type Experimenter interface {
+	// Experiment sends messages with these bodies and waits until they have
+	// been carried out.
+	Experiment(ctx context.Context, bodies [][]byte) error
+}
+
+// forget sends messages to any switch: they share what they remember.
+func (c *Controller) forget(ctx context.Context, bodies [][]byte) error {
+	for _, w := range c.each() {
+		if sw, _ := w.look(); sw != nil {
+			if e, ok := sw.(Experimenter); ok {
+				return e.Experiment(ctx, bodies)
+			}
+		}
+	}
+	return errors.New("no switch is connected")
+}
+
+// Names are those of a connection through the mesh, as far as they are known.
+type Names struct {
+	Call     mesh.Upstream
+	Host     string // of the client
+	Service  string // of the instance
+	Instance mesh.Instance
+}
+
+// Names tells whose connection it is by the client's address, the bind port
+// and the number of the instance.
+func (c *Controller) Names(client netip.Addr, bindPort uint16, instance uint32) Names {
+	var n Names
+	for _, w := range c.each() {
+		where, _ := w.placement()
+		h, ok := hostOf(where, client)
+		if _, local := where.dp.Access[h.Name]; !ok || !local {
+			continue
+		}
+		n.Host = h.Name
+		w.with(func(p *pipeline.Compiler) {
+			n.Call, _ = p.Call(client, bindPort)
+			n.Service, n.Instance, _ = p.Instance(instance)
+		})
+	}
+	return n
 }
 
 // active tells whether the controller may speak to switches.

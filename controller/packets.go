@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"meshlab.dev/meshlab/controller/eject"
 	"meshlab.dev/meshlab/controller/flow"
@@ -208,56 +207,12 @@ func (w *worker) removals(ctx context.Context, sw EventSwitch) {
 			}
 			switch {
 			case e.Cookie == flow.CookieLearned:
-				w.traced(e)
+				if w.c.cfg.Traced != nil {
+					w.c.cfg.Traced(w.name, e)
+				}
 			case w.c.cfg.Metrics != nil:
 				w.c.cfg.Metrics.Removed(w.name, metrics.Stat{Cookie: e.Cookie, Packets: e.Packets, Bytes: e.Bytes})
 			}
 		}
 	}
-}
-
-// End is the end of one half of a traced connection: what one side sent.
-type End struct {
-	Datapath string
-	Reply    bool // what the instance sent, else what the client sent
-	Client   netip.AddrPort
-	Host     string        // the client's
-	Call     mesh.Upstream // the zero value for replies, and when it is no longer known
-	Service  string        // of the instance
-	Instance mesh.Instance
-	Started  time.Time
-	Last     time.Time // when the last packet was seen, to a second
-	Packets  uint64
-	Bytes    uint64
-}
-
-// traced makes an End of the last of a learned flow.
-func (w *worker) traced(e FlowRemoved) {
-	if w.c.cfg.Traced == nil {
-		return
-	}
-	now := w.c.cfg.Now()
-	end := End{
-		Datapath: w.name, Reply: e.Table == pipeline.TableReplySpans,
-		Started: now.Add(-e.Duration), Last: now.Add(-e.Idle), Packets: e.Packets, Bytes: e.Bytes,
-	}
-	if end.Last.Before(end.Started) {
-		end.Last = end.Started
-	}
-	addr, port := e.Fields[flow.IPv4Src], e.Fields[flow.TCPSrc]
-	if end.Reply {
-		addr, port = e.Fields[flow.IPv4Dst], e.Fields[flow.TCPDst]
-	}
-	end.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(addr >> 24), byte(addr >> 16), byte(addr >> 8), byte(addr)}), uint16(port))
-	where, _ := w.placement()
-	if h, ok := hostOf(where, end.Client.Addr()); ok {
-		end.Host = h.Name
-	}
-	w.with(func(c *pipeline.Compiler) {
-		if !end.Reply {
-			end.Call, _ = c.Call(end.Client.Addr(), uint16(e.Fields[flow.Reg5]))
-		}
-		end.Service, end.Instance, _ = c.Instance(uint32(e.Fields[flow.Reg6]))
-	})
-	w.c.cfg.Traced(end)
 }

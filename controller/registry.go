@@ -88,6 +88,9 @@ func one[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0
 // whether that changes who is out.
 func (c *Controller) progress(e *eject.Ejector) bool {
 	type key struct{ service, id string }
+	if !e.Watching() { // counters are not for free
+		return false
+	}
 	counts := map[key]eject.Counts{}
 	for _, i := range c.cfg.Metrics.Traffic().Instances {
 		counts[key{i.Service, i.ID}] = eject.Counts{Opened: i.Connections.Total, Packets: i.Packets.Total, Bytes: i.Bytes.Total}

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"meshlab.dev/meshlab/controller/mesh"
-	"meshlab.dev/meshlab/controller/metrics"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
 
@@ -32,6 +32,7 @@ type worker struct {
 	name    string
 	address string
 	log     *slog.Logger
+	sampled atomic.Int64 // when counters were last read, in nanoseconds since 1970
 
 	placing sync.Mutex // guards where and moved
 	where   position
@@ -320,48 +321,6 @@ func (w *worker) with(f func(*pipeline.Compiler)) bool {
 	}
 	f(w.compiler)
 	return true
-}
-
-// pollEvery is how often counters are read, and pollShare the part of the
-// time that reading may take.
-const (
-	pollEvery = 2 * time.Second
-	pollShare = 20
-)
-
-// poll reads the counters of a switch until ctx ends.
-func (w *worker) poll(ctx context.Context, sw Switch) {
-	timer := time.NewTimer(pollEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		start := time.Now()
-		if err := w.sample(ctx, sw); err != nil && ctx.Err() == nil {
-			w.log.Debug("counters not read", "error", err)
-		}
-		timer.Reset(max(pollEvery, pollShare*time.Since(start)))
-	}
-}
-
-// sample reads the tables that count.
-func (w *worker) sample(ctx context.Context, sw Switch) error {
-	poll := w.c.cfg.Metrics.Begin(w.name)
-	var stats []metrics.Stat
-	for _, table := range pipeline.CountingTables() {
-		flows, err := sw.TableFlows(ctx, table)
-		if err != nil {
-			return fmt.Errorf("read counters of table %d: %w", table, err)
-		}
-		for _, f := range flows {
-			stats = append(stats, metrics.Stat{Cookie: f.Cookie, Packets: f.Packets, Bytes: f.Bytes})
-		}
-	}
-	poll.End(stats)
-	return nil
 }
 
 // snapshot is the mesh that questions are answered from.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"reflect"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"meshlab.dev/meshlab/controller/consul"
 	"meshlab.dev/meshlab/controller/discover"
 	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/spans"
 	"meshlab.dev/meshlab/controller/standby"
 )
 
@@ -64,16 +66,19 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	cfg, _ := d.settings()
 	active := make(chan struct{})
 	run := d.controllerConfig(cfg, active)
+	var c *controller.Controller // when the recorder asks for names, there is one
 	if cfg.Traces != nil {
-		t, err := newTracer(cfg, d.log)
+		recorder, err := newRecorder(cfg, func(client netip.Addr, bindPort uint16, instance uint32) spans.Names {
+			return namesOf(c, client, bindPort, instance)
+		}, d.log)
 		if err != nil {
 			return usageError{err}
 		}
-		run.Traced = t.traced
+		run.Traced = func(datapath string, e controller.FlowRemoved) { recorder.Removed(datapath, half(e)) }
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSpans)
 			defer cancel()
-			if err := t.recorder.Close(ctx); err != nil {
+			if err := recorder.Close(ctx); err != nil {
 				d.log.Warn("the last spans were not delivered", "error", err)
 			}
 		}()
@@ -143,7 +148,7 @@ func (d *daemon) takeOver(ctx context.Context, path string) (release func(), err
 func (d *daemon) controllerConfig(cfg controller.FileConfig, active <-chan struct{}) controller.Config {
 	run := controller.Config{
 		Active: active, Connect: bridge.Connector(d.log), Segments: bridge.Segments{}, Logger: d.log,
-		DNS: newResponder(cfg, d.log), Limits: d.limits.set, Metrics: d.page.traffic, Converged: d.page.converged,
+		DNS: newResponder(cfg, d.log), Limits: d.limits.set, Relieve: d.limits.relieve, Metrics: d.page.traffic, Converged: d.page.converged,
 		Drain: func() time.Duration {
 			cfg, _ := d.settings()
 			return time.Duration(cfg.Drain)

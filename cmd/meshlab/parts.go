@@ -57,9 +57,35 @@ func (l *limiter) place(run string, types []string) {
 // set makes the limits of all zones exactly these. That there is nothing to
 // limit, and nobody to be told, is no error.
 func (l *limiter) set(ctx context.Context, zones map[uint16]uint32) error {
+	err := l.each(func(c *datapath.Control) error { return c.SetLimits(ctx, zones) })
+	if len(zones) == 0 {
+		return nil
+	}
+	return err
+}
+
+// relieve makes room for new connections where ended ones still count.
+func (l *limiter) relieve(ctx context.Context, forget func(context.Context, [][]byte) error) error {
+	return l.each(func(c *datapath.Control) error {
+		_, err := c.Relieve(ctx, func(ctx context.Context, ended []datapath.Connection) error {
+			var bodies [][]byte
+			for _, e := range ended {
+				bodies = append(bodies, e.FlushBody())
+			}
+			return forget(ctx, bodies)
+		})
+		return err
+	})
+}
+
+// each calls f for each datapath that carries bridges.
+func (l *limiter) each(f func(*datapath.Control) error) error {
 	l.mu.Lock()
 	run, types := l.run, l.types
 	l.mu.Unlock()
+	if len(types) == 0 {
+		return errors.New("the type of the datapath is not known yet")
+	}
 	var errs []error
 	for _, kind := range types {
 		name := datapath.Kernel
@@ -72,15 +98,9 @@ func (l *limiter) set(ctx context.Context, zones map[uint16]uint32) error {
 		}
 		control, err := datapath.New(path, name)
 		if err == nil {
-			err = control.SetLimits(ctx, zones)
+			err = f(control)
 		}
 		errs = append(errs, err)
-	}
-	if len(zones) == 0 {
-		return nil
-	}
-	if len(types) == 0 {
-		errs = append(errs, errors.New("the type of the datapath is not known yet"))
 	}
 	return errors.Join(errs...)
 }
@@ -97,7 +117,7 @@ func newPage() *page { return &page{traffic: metrics.New(time.Now)} }
 // of completes the page, before the controller runs. The loop reads the
 // counters now and then by itself, so a scrape does not.
 func (p *page) of(c *controller.Controller, log *slog.Logger) (http.Handler, error) {
-	e, err := metrics.NewExporter(metrics.Config{Traffic: p.traffic, Loop: c, Refresh: func(context.Context) {}, Logger: log})
+	e, err := metrics.NewExporter(metrics.Config{Traffic: p.traffic, Loop: c, Refresh: c.Refresh, Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func (c *Config) validate() error {
 	case !isHostMAC(c.MAC):
 		return fmt.Errorf("%x cannot be the MAC address of the virtual address", c.MAC)
 	case c.Snapshot == nil || c.Send == nil:
-		return errors.New("Snapshot and Send are needed")
+		return errors.New("it needs Snapshot and Send")
 	}
 	if i := slices.IndexFunc(c.Forward, func(a netip.AddrPort) bool {
 		return !a.IsValid() || a.Port() == 0 || a.Addr().Unmap() == c.Addr

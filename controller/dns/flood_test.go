@@ -3,9 +3,11 @@ package dns
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -86,4 +88,39 @@ func TestConnectionFlood(t *testing.T) {
 		t.Errorf("%d MiB more in use", (after-before)>>20)
 	}
 	await(t, "silent connections closed", func() bool { return st.CurrentConnected.Value() == 0 })
+}
+
+// A datagram that finds no room is dropped: nobody may be there to wake up
+// who waits.
+func TestPacketsNeverWait(t *testing.T) {
+	checkLeaks(t)
+	l := newLink(testVIP, testVIPMAC, nil, &counters{})
+	st, err := newStack(l, testVIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Destroy)
+	p, err := listenPackets(st, vipPort(), &l.count.dropped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(fuzzer, 5000))
+	if _, err := p.WriteTo([]byte("fits"), to); err != nil {
+		t.Fatal(err)
+	}
+	p.ep.SocketOptions().SetSendBufferSize(0, false)
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.WriteTo([]byte("does not"), to)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || l.count.dropped.Load() != 1 {
+			t.Errorf("%v, %d dropped", err, l.count.dropped.Load())
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("WriteTo waits")
+	}
 }

@@ -241,3 +241,24 @@ func TestCloseEndsForwards(t *testing.T) {
 		t.Errorf("Close took %s", took)
 	}
 }
+
+// What a recursor cut over UDP is cut for the client too, who asks again
+// over TCP.
+func TestForwardPassesTruncationOn(t *testing.T) {
+	at := recursor(t, func(w dns.ResponseWriter, req *dns.Msg) {
+		if w.RemoteAddr().Network() == "tcp" {
+			says("whole")(w, req)
+			return
+		}
+		m := new(dns.Msg).SetReply(req)
+		m.Truncated = true
+		_ = w.WriteMsg(m)
+	})
+	h := newFabric(t, testSnapshot(), func(c *Config) { c.Forward = []netip.AddrPort{at} }).host(1)
+	for network, cut := range map[string]bool{"udp": true, "tcp": false} {
+		resp, err := h.ask(network, newQuestion("example.org.", dns.TypeTXT))
+		if err != nil || resp.Truncated != cut || (len(resp.Answer) == 0) != cut {
+			t.Errorf("%s: %v, %v", network, err, resp)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package dns
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -218,3 +220,27 @@ func checkLeaks(t *testing.T) {
 		t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
 	})
 }
+
+// udpFrame is a frame with a datagram to port 53 of the virtual address.
+func udpFrame(src netip.Addr, port uint16, payload []byte) []byte {
+	return ipFrame(src, protoUDP, join(be16(port), be16(Port), be16(uint16(udpLen+len(payload))), be16(0), payload))
+}
+
+// ipFrame is a frame with an IPv4 packet to the virtual address.
+func ipFrame(src netip.Addr, proto byte, segment []byte) []byte {
+	a, v := src.As4(), testVIP.As4()
+	p := join([]byte{0x45, 0}, be16(uint16(ipv4MinLen+len(segment))), be16(1), be16(0x4000), []byte{64, proto}, be16(0), a[:], v[:])
+	var sum uint32
+	for i := 0; i < len(p); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(p[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(p[10:], ^uint16(sum))
+	return buildFrame(testVIPMAC, [6]byte{0, 0, 0, 0, 1, a[3]}, append(p, segment...))
+}
+
+func be16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
+
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

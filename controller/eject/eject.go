@@ -201,6 +201,10 @@ func (e *Ejector) Poll(counts func(service, id string) (Counts, bool), now time.
 	return changed
 }
 
+// Watching tells whether Poll has anything to decide: it needs no counters
+// while nothing has failed.
+func (e *Ejector) Watching() bool { return e.signs > 0 }
+
 // eject takes an instance out.
 func (e *Ejector) eject(k key, st *instance, rule mesh.Ejection, now time.Time) {
 	base := cmp.Or(rule.BaseTime, defaultBaseTime)

@@ -272,3 +272,28 @@ func (c *Conn) PacketOut(ctx context.Context, inPort uint32, data []byte, action
 	}
 	return nil
 }
+
+// Experiment sends experimenter messages (OpenFlow 1.3.5, section 7.5.4) with
+// these bodies, and returns when the switch has carried them out. The error is
+// that of the first one it refused.
+func (c *Conn) Experiment(ctx context.Context, bodies [][]byte) error {
+	r := c.register(len(bodies) + 1)
+	defer c.forget(r)
+	var buf []byte
+	for i, body := range bodies {
+		if headerLen+len(body) > maxLen {
+			return fmt.Errorf("send experimenter message to %s: %d bytes exceed one OpenFlow message", c.name(), len(body))
+		}
+		buf = appendMessage(buf, typeExperimenter, r.first+uint32(i), body)
+	}
+	if err := c.send(ctx, appendMessage(buf, typeBarrierRequest, r.last, nil)); err != nil {
+		return fmt.Errorf("send experimenter messages to %s: %w", c.name(), err)
+	}
+	if err := c.await(ctx, r); err != nil {
+		return fmt.Errorf("await experimenter messages at %s: %w", c.name(), err)
+	}
+	if e := c.reply(r).err; e != nil {
+		return fmt.Errorf("send experimenter messages to %s: %w", c.name(), e)
+	}
+	return nil
+}

@@ -233,10 +233,10 @@ func TestTracedConnectionsAreCounted(t *testing.T) {
 	l := newLab(t, mesh.Snapshot{})
 	l.change = func(f *pipeline.Fabric) { f.TraceEvery = 8 }
 	l.install(snap)
-	traced := l.fromH1("5000", "9000", "h3", h3+":80") // 5000 is a multiple of 8
+	traced := l.fromH1("5009", "9000", "h3", h3+":80") // 5008 is a multiple of 16
 	traced.handshake()
 	traced.exchange()
-	l.fromH1("5001", "9000", "h3", h3+":80").handshake()
+	l.fromH1("5010", "9000", "h3", h3+":80").handshake()
 	packets := map[uint8]int{}
 	for _, f := range l.switches["s1"].Learned() {
 		packets[f.Flow.Table] += f.Packets

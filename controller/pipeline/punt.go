@@ -44,7 +44,9 @@ func (c *Compiler) trace(s *sheet) {
 		return
 	}
 	sampled := func(port flow.Field) flow.Match {
-		mask := uint64(c.fabric.TraceEvery - 1)
+		// Not the last bit: Linux takes even ports for what it connects
+		// (inet_hash_connect, net/ipv4/inet_hashtables.c).
+		mask := uint64(c.fabric.TraceEvery-1) << 1
 		if mask == 0 {
 			return tcp()
 		}
