@@ -135,8 +135,8 @@ func TestConfigProblems(t *testing.T) {
 		{"no value", "10.0.0.250", "", "vip has no value"},
 		{"two documents", "log_level", "---\nlog_level", "second document"},
 		{"not YAML", "[br0, br1]", "[br0", "not YAML"},
-		{"deep", "[br0, br1]", strings.Repeat("[", 1<<20), "nested too deeply"},
-		{"deep without brackets", "bridges: [br0, br1]", "bridges:\n" + strings.Repeat("- ", 1<<20), "nested too deeply"},
+		{"deep", "[br0, br1]", strings.Repeat("[", 1<<14), "nested too deeply"},
+		{"deep without brackets", "bridges: [br0, br1]", "bridges:\n" + strings.Repeat("- ", 1<<14), "nested too deeply"},
 		{"both networks", "vip:", "datapaths: [{name: s1, address: /run/s1.mgmt}]\nvip:", "datapaths state the network"},
 		{"half a lab", "vip:", "fabric: {mesh: true}\nvip:", "need datapaths beside them"},
 	} {
