@@ -102,14 +102,15 @@ func followDatabase(ctx context.Context, endpoint string, emit func([]bridge)) e
 	if err != nil {
 		return fmt.Errorf("make database client: %w", err)
 	}
-	// The client tells of its end only to who is listening at that moment.
-	ended, left := make(chan struct{}), make(chan struct{})
-	defer close(left)
+	// The client tells of its end only to who is listening at that moment. Who
+	// reads its copy just then would wait for ever: the context ends that.
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	go func() {
 		select {
 		case <-c.DisconnectNotify():
-			close(ended)
-		case <-left:
+			end(errEnded)
+		case <-ctx.Done():
 		}
 	}()
 	first, cancel := context.WithTimeout(ctx, databaseLimit)
@@ -132,20 +133,16 @@ func followDatabase(ctx context.Context, endpoint string, emit func([]bridge)) e
 	}
 	for {
 		bridges, err := readDatabase(ctx, c)
+		if ctx.Err() != nil { // what was read may be of a copy that was being cleared
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return err
-		}
-		select {
-		case <-ended: // what was read may be of a copy that was being cleared
-			return errEnded
-		default:
 		}
 		emit(bridges)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-ended:
-			return errEnded
+			return context.Cause(ctx)
 		case <-changed:
 		}
 	}

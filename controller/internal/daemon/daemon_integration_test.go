@@ -184,7 +184,7 @@ func TestTakeOver(t *testing.T) {
 	first := start(t, file, status)
 	first.health("the first in sync", synced(2))
 	second := start(t, file, status+".standby")
-	h := second.health("the second ready", func(h controller.Health) bool { return h.OK })
+	h := second.health("the second ready", func(h controller.Health) bool { return h.OK && len(h.Datapaths) == 2 })
 	if h.Role != "standby" || h.Datapaths[0].Connected || h.Snapshot == 0 {
 		t.Errorf("the second is %+v", h)
 	}
@@ -247,7 +247,7 @@ func TestTakeOver(t *testing.T) {
 	})
 	// A third one takes over when the second ends by itself.
 	third := start(t, file, status+".standby")
-	third.health("the third ready", func(h controller.Health) bool { return h.OK && h.Role == "standby" })
+	third.health("the third ready", func(h controller.Health) bool { return h.OK && h.Role == "standby" && len(h.Datapaths) == 2 })
 	second.stop()
 	third.logged("holds the lock")
 	if who, err := running.ask(); err != nil || who != "h2" {
