@@ -101,8 +101,8 @@ type Controller struct {
 	limits chan struct{} // a worker's zones may have changed
 	loop   loopCounters
 
-	mu      sync.Mutex // guards what follows
-	workers map[string]*worker
+	mu      sync.Mutex         // guards what follows
+	workers map[string]*worker // nil: the network is not known yet
 	ejected []eject.Ejected
 }
 
@@ -111,7 +111,7 @@ func New(cfg Config) (*Controller, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	return &Controller{cfg: cfg, target: newTarget(), signs: make(chan sign, 256), limits: make(chan struct{}, 1), workers: map[string]*worker{}}, nil
+	return &Controller{cfg: cfg, target: newTarget(), signs: make(chan sign, 256), limits: make(chan struct{}, 1)}, nil
 }
 
 // Run keeps all datapaths in the state that the registry asks for until ctx

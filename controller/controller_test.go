@@ -88,7 +88,7 @@ func run(t *testing.T, connect func(context.Context, string) (controller.Switch,
 		}
 		r.client.Close()
 	})
-	r.health("the status socket and a connection", func(h controller.Health) bool { return h.Datapaths[0].InSync })
+	r.health("the status socket and a connection", func(h controller.Health) bool { return len(h.Datapaths) == 1 && h.Datapaths[0].InSync })
 	return r
 }
 

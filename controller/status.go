@@ -87,6 +87,10 @@ func (c *Controller) Health() Health {
 	if !c.active() {
 		h.Role = "standby"
 	}
+	c.mu.Lock()
+	h.OK = h.OK && c.workers != nil
+	h.Ejected = c.ejected
+	c.mu.Unlock()
 	seen := map[string]bool{}
 	for _, w := range c.each() {
 		sw, st := w.look()
@@ -111,9 +115,6 @@ func (c *Controller) Health() Health {
 			seen[warning] = true
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h.Ejected = c.ejected
 	return h
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,7 +11,7 @@ import (
 	"time"
 
 	"meshlab.dev/meshlab/controller"
-	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/flow"
 	"meshlab.dev/meshlab/controller/pipeline"
 	"meshlab.dev/meshlab/controller/spans"
 )
@@ -125,32 +124,15 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestTracerRemembersNames(t *testing.T) {
-	tr, err := newTracer(controller.FileConfig{Traces: &controller.Traces{Endpoint: "http://127.0.0.1:1"}}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
+func TestHalfOfALearnedFlow(t *testing.T) {
+	fields := map[flow.Field]uint64{flow.IPv4Src: 0x0a000001, flow.TCPSrc: 40000, flow.Reg5: 9000, flow.Reg6: 7}
+	got := half(controller.FlowRemoved{Table: pipeline.TableForwardSpans, Duration: time.Second, Idle: time.Millisecond, Packets: 3, Bytes: 180, Fields: fields})
+	want := spans.Event{Client: netip.MustParseAddrPort("10.0.0.1:40000"), BindPort: 9000, Instance: 7, Duration: time.Second, Idle: time.Millisecond, Packets: 3, Bytes: 180}
+	if got != want {
+		t.Errorf("forward: %+v, want %+v", got, want)
 	}
-	t.Cleanup(func() { _ = tr.recorder.Close(t.Context()) }) // nobody takes the spans
-	client := netip.MustParseAddrPort("10.0.0.1:40000")
-	end := controller.End{
-		Client: client, Host: "h1", Call: mesh.Upstream{Source: "web", Destination: "api", BindPort: 9000},
-		Service: "api-v2", Instance: mesh.Instance{ID: "h2/api", Addr: netip.MustParseAddrPort("10.0.0.2:80")}, Started: time.Now(), Last: time.Now(),
-	}
-	tr.traced(end)
-	var key call
-	for key = range tr.young {
-	}
-	want := spans.Names{Source: "web", Destination: "api", Host: "h1", InstanceID: "h2/api", InstanceService: "api-v2", InstanceAddr: netip.MustParseAddrPort("10.0.0.2:80")}
-	for range 2 {
-		if got := tr.names(client.Addr(), 9000, key.instance); got != want {
-			t.Fatalf("names %+v, want %+v", got, want)
-		}
-		tr.youngSince = time.Now().Add(-2 * namesKept) // the next end begins a new period
-		tr.traced(controller.End{Client: client, Reply: true, Instance: end.Instance, Service: end.Service})
-	}
-	tr.youngSince = time.Now().Add(-2 * namesKept)
-	tr.traced(controller.End{Client: client, Reply: true, Instance: end.Instance, Service: end.Service})
-	if got := tr.names(client.Addr(), 9000, key.instance); got != (spans.Names{}) {
-		t.Errorf("names are never forgotten: %+v", got)
+	got = half(controller.FlowRemoved{Table: pipeline.TableReplySpans, Fields: map[flow.Field]uint64{flow.IPv4Dst: 0x0a000001, flow.TCPDst: 40000, flow.Reg6: 7}})
+	if want = (spans.Event{Reply: true, Client: netip.MustParseAddrPort("10.0.0.1:40000"), Instance: 7}); got != want {
+		t.Errorf("reply: %+v, want %+v", got, want)
 	}
 }
