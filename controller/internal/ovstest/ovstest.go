@@ -121,6 +121,20 @@ func (o *OVS) SwitchCPU() time.Duration {
 	return ticks * 10 * time.Millisecond
 }
 
+// SwitchMemory is the resident memory of ovs-vswitchd now, in bytes.
+func (o *OVS) SwitchMemory() int64 {
+	o.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", o.vswitch.Process.Pid))
+	if err != nil {
+		o.t.Fatalf("read memory of ovs-vswitchd: %v", err)
+	}
+	var size, resident int64 // pages (proc(5))
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		o.t.Fatalf("read memory of ovs-vswitchd from %q: %v", text, err)
+	}
+	return resident * int64(os.Getpagesize())
+}
+
 // AddBridge makes a bridge with the userspace datapath that drops what no
 // flow matches, and returns the path of its OpenFlow socket.
 func (o *OVS) AddBridge(name string) string {
