@@ -31,6 +31,10 @@ var (
 	// A name of the shell's environment (POSIX.1-2017, section 8.1).
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+	// A key of Consul's metadata (validateMetaPair in Consul's
+	// agent/structs/structs.go).
+	metaName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
 	// A token (RFC 9110, section 5.6.2), as header names are.
 	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 )

@@ -47,6 +47,7 @@ type fileService struct {
 	Command     []word          `json:"command,omitempty" jsonschema:"minItems=1" jsonschema_description:"Program and arguments; templates are expanded. Excludes builtin."`
 	Environment mapping[word]   `json:"environment,omitempty" jsonschema_description:"Environment variables; templates are expanded."`
 	Upstreams   mapping[number] `json:"upstreams,omitempty" jsonschema_description:"Services that it calls, and the port at which the mesh offers each."`
+	Meta        mapping[word]   `json:"meta,omitempty" jsonschema_description:"Metadata that it is registered with, as for subsets of a service-resolver."`
 	Healthcheck fileHealthcheck `json:"healthcheck,omitempty" jsonschema_description:"How its health is checked. Default: a TCP connection every second."`
 	Publish     number          `json:"publish,omitempty" jsonschema:"minimum=0,maximum=65535" jsonschema_description:"Loopback port of the user that is forwarded to it; 0: any free one."`
 }

@@ -116,6 +116,7 @@ func TestEveryKey(t *testing.T) {
 			Command:     []string{"python3", "-m", "http.server", "8080", "--bind", "{{ address }}"},
 			Environment: map[string]string{"DEBUG": "true", "LEVEL": "3", "BACKEND": `http://{{ upstream "backend" }}/{{ "{{" }}`},
 			Upstreams:   []topo.Upstream{{Service: "log", BindPort: 9001}, {Service: "backend", BindPort: 9002}},
+			Meta:        map[string]string{"version": "2", "canary": "true", "build-id": "7.0"},
 			Healthcheck: topo.Healthcheck{HTTP: "/health?full=1", Interval: 500 * time.Millisecond},
 			Publish:     port(18080),
 		},

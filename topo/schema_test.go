@@ -59,6 +59,9 @@ func generate() *jsonschema.Schema {
 	service := names(s, "services", dnsLabel)
 	service.OneOf = []*jsonschema.Schema{{Required: []string{"builtin"}}, {Required: []string{"command"}}}
 	names(service, "environment", variableName)
+	names(service, "meta", metaName)
+	most := uint64(maxMeta)
+	service.Properties.Value("meta").MaxProperties = &most
 	bindPorts(service)
 	health := service.Properties.Value("healthcheck")
 	health.Properties.Value("tcp").Const = true

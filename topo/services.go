@@ -64,6 +64,7 @@ func (b *builder) service(s pair[fileService]) Service {
 		b.claimPort(v.Port.place, svc.Node, svc.Port, "service "+quote(name))
 	}
 	b.program(s, &svc)
+	svc.Meta = b.meta(v.Meta, name)
 	svc.Healthcheck = b.healthcheck(v.Healthcheck)
 	if v.Publish.set {
 		p := b.port(v.Publish, "publish", 0)
@@ -165,6 +166,38 @@ func (b *builder) healthcheck(h fileHealthcheck) Healthcheck {
 		} else {
 			out.Interval = d
 		}
+	}
+	return out
+}
+
+// What Consul takes as metadata of a service (metaMaxKeyPairs,
+// metaValueMaxLength and metaKeyReservedPrefix in its agent/structs/structs.go).
+const (
+	maxMeta       = 64
+	maxMetaValue  = 512 // bytes
+	ownMetaPrefix = "consul-"
+)
+
+func (b *builder) meta(m mapping[word], service string) map[string]string {
+	if len(m) > maxMeta {
+		b.addf(m[maxMeta].Key.place, "service %s has %d keys of meta; at most %d are allowed", quote(service), len(m), maxMeta)
+	}
+	var out map[string]string
+	for _, e := range m {
+		key, value := e.Key.val, string(e.Value.val)
+		switch {
+		case !metaName.MatchString(key):
+			b.addf(e.Key.place, "key %s of meta must be 1 to 128 of A-Z, a-z, 0-9, _ and -", quote(key))
+		case strings.HasPrefix(key, ownMetaPrefix):
+			b.addf(e.Key.place, "key %s of meta begins with %s, which Consul keeps for itself", quote(key), ownMetaPrefix)
+		}
+		if len(value) > maxMetaValue {
+			b.addf(e.Value.place, "the value has %d bytes; at most %d are allowed in meta", len(value), maxMetaValue)
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[key] = value
 	}
 	return out
 }

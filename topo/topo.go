@@ -71,7 +71,8 @@ type Service struct {
 	Builtin     string   // either Builtin ...
 	Command     []string // ... or Command
 	Environment map[string]string
-	Upstreams   []Upstream // sorted by BindPort
+	Upstreams   []Upstream        // sorted by BindPort
+	Meta        map[string]string // what the registry keeps beside it; nil: nothing
 	Healthcheck Healthcheck
 	Publish     *uint16 // loopback port of the user that is forwarded here; 0: any free one
 }

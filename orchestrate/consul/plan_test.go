@@ -26,7 +26,7 @@ func testLab() *topo.Lab {
 		},
 		Services: []topo.Service{
 			{Name: "web1", Service: "web", Node: "h1", Port: 21000, Upstreams: []topo.Upstream{{Service: "db", BindPort: 21002}},
-				Healthcheck: topo.Healthcheck{HTTP: "/health", Interval: 3 * time.Second}},
+				Meta: map[string]string{"version": "v2"}, Healthcheck: topo.Healthcheck{HTTP: "/health", Interval: 3 * time.Second}},
 			{Name: "db", Service: "db", Node: "h1", Port: 5432, Healthcheck: topo.Healthcheck{TCP: true}},
 		},
 		Client: &topo.Client{Node: "h1", Upstreams: []topo.Upstream{{Service: "web", BindPort: 9000}}},
@@ -122,6 +122,9 @@ func TestRegistration(t *testing.T) {
 	}
 	if side.Proxy.LocalServiceAddress != "192.168.1.11" || side.Proxy.LocalServicePort != 21000 {
 		t.Errorf("sidecar reaches the service at %s:%d", side.Proxy.LocalServiceAddress, side.Proxy.LocalServicePort)
+	}
+	if reg.Meta["version"] != "v2" || len(reg.Meta) != 1 {
+		t.Errorf("meta %v", reg.Meta)
 	}
 	if db, err := Registration(lab, lab.Services[1], "ovs"); err != nil || db.Checks[0].TCP != "192.168.1.11:5432" || db.Checks[0].Interval != "1s" {
 		t.Errorf("TCP check: %+v, %v", db, err)

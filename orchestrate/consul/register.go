@@ -60,6 +60,7 @@ func Registration(lab *topo.Lab, svc topo.Service, mesh string) (*api.AgentServi
 		ID:      svc.Name,
 		Name:    svc.Service,
 		Tags:    []string{AppTag},
+		Meta:    svc.Meta,
 		Address: addr.String(),
 		Port:    int(svc.Port),
 		Weights: &api.AgentWeights{Passing: 1, Warning: 1},
