@@ -34,6 +34,8 @@ func heldBy(flows []FlowStats, groups, meters []uint32) held {
 	return h
 }
 
+func (h *held) empty() bool { return len(h.flows) == 0 && len(h.groups) == 0 }
+
 // take adds a program to what is held.
 func (h *held) take(c *pipeline.Compiler) {
 	for cookie := range c.Cookies() {
@@ -94,18 +96,35 @@ func difference(have held, c *pipeline.Compiler, keep bool) (Change, int) {
 			ch.DeleteGroups = append(ch.DeleteGroups, id)
 		}
 	}
-	meters := map[uint32]bool{}
-	for _, m := range ch.Meters {
-		meters[m.ID] = true
-	}
-	for _, id := range slices.Sorted(maps.Keys(have.meters)) {
-		if !meters[id] {
-			ch.DeleteMeters = append(ch.DeleteMeters, id)
-		}
-	}
+	ch.DeleteMeters = superfluous(have.meters, ch.Meters)
 	slices.Sort(ch.DeleteCookies)
 	slices.Sort(ch.DeleteGroups)
 	return ch, added
+}
+
+// everything is the change for a switch that holds nothing: flows and groups
+// are written while it takes them.
+func everything(have held, c *pipeline.Compiler, keep bool) Change {
+	ch := Change{Meters: c.Meters(), AddGroups: c.Groups(), AddFlows: c.Flows()}
+	if !keep {
+		ch.DeleteMeters = superfluous(have.meters, ch.Meters)
+	}
+	return ch
+}
+
+// superfluous are the meters that are there and not wanted.
+func superfluous(have map[uint32]bool, want []flow.Meter) []uint32 {
+	wanted := map[uint32]bool{}
+	for _, m := range want {
+		wanted[m.ID] = true
+	}
+	var out []uint32
+	for _, id := range slices.Sorted(maps.Keys(have)) {
+		if !wanted[id] {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // changeOf is a delta as a change.
@@ -127,5 +146,17 @@ func filter[T any](all iter.Seq[T], keep func(T) bool) iter.Seq[T] {
 				return
 			}
 		}
+	}
+}
+
+// then calls f when all has been ranged over.
+func then[T any](all iter.Seq[T], f func()) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for v := range all {
+			if !yield(v) {
+				return
+			}
+		}
+		f()
 	}
 }

@@ -244,13 +244,16 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 		*have, whole = flows, true
 	}
 	ch, added, counters := changeOf(delta), delta.Flows, delta.Counters
-	if whole {
+	switch {
+	case whole && have.empty():
+		ch = everything(*have, w.compiler, keep)
+		ch.AddFlows = then(ch.AddFlows, func() { w.learn(w.compiler.Counters()) })
+		added, counters = -1, nil
+	case whole:
 		ch, added = difference(*have, w.compiler, keep)
 		counters = w.compiler.Counters()
 	}
-	if w.c.cfg.Metrics != nil {
-		w.c.cfg.Metrics.Learn(w.name, counters)
-	}
+	w.learn(counters)
 	if !ch.Empty() {
 		ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 		err = sw.Apply(ctx, ch)
@@ -258,6 +261,9 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 	}
 	next := state{serial: g.serial, place: where.serial, meters: len(w.compiler.Meters()), warnings: w.compiler.Warnings()}
 	next.flows, next.groups = w.compiler.Size()
+	if added < 0 {
+		added = next.flows
+	}
 	if whole && keep {
 		have.take(w.compiler)
 	}
@@ -280,6 +286,13 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 	}
 	w.report(ch, added, known, next)
 	return whole && keep, nil
+}
+
+// learn tells what flows count that the switch is about to get.
+func (w *worker) learn(counters map[uint64]pipeline.Counter) {
+	if w.c.cfg.Metrics != nil && len(counters) > 0 {
+		w.c.cfg.Metrics.Learn(w.name, counters)
+	}
 }
 
 func (w *worker) report(ch Change, added int, known []string, s state) {

@@ -53,7 +53,8 @@ type Compiler struct {
 	reachable map[netip.Addr]bool // addresses of these
 
 	state
-	units map[unitKey]*unit
+	units   map[unitKey]*unit
+	pending map[unitKey]bool // units that exist and have not been written yet
 	sums
 }
 
@@ -106,6 +107,7 @@ func NewCompiler(f Fabric, dp Datapath) (*Compiler, error) {
 	c.rewrite(ch, unitKey{kind: unitBase})
 	if f.Mesh {
 		c.rewrite(ch, unitKey{kind: unitPolicy})
+		c.pending = map[unitKey]bool{}
 	}
 	return c, nil
 }
@@ -139,11 +141,15 @@ func (c *Compiler) Program() Program {
 }
 
 // Flows are all flows, sealed, without reasons, in no particular order. They
-// are written while the loop runs, which must not call Update.
+// are written while the loop runs, which must not call Update. A whole mesh
+// that nothing has been asked of since NewCompiler is written for the first
+// time then, so that the switch works while the compiler does.
 func (c *Compiler) Flows() iter.Seq[flow.Flow] {
 	return func(yield func(flow.Flow) bool) {
 		for key := range c.units {
-			for _, f := range c.write(key, &sheet{}).flows {
+			s := c.write(key, &sheet{})
+			c.record(key, s)
+			for _, f := range s.flows {
 				if !yield(f) {
 					return
 				}
@@ -156,20 +162,42 @@ func (c *Compiler) Flows() iter.Seq[flow.Flow] {
 func (c *Compiler) Groups() iter.Seq[flow.Group] {
 	return func(yield func(flow.Group) bool) {
 		for key, u := range c.units {
-			if u.group == 0 {
+			if key.kind != unitBalance || u.group == 0 && !c.pending[key] {
 				continue
 			}
-			if !yield(*c.write(key, &sheet{buckets: true}).group) {
+			s := c.write(key, &sheet{buckets: true})
+			c.record(key, s)
+			if s.group != nil && !yield(*s.group) {
 				return
 			}
 		}
 	}
 }
 
+// record keeps what was written of a unit for the first time.
+func (c *Compiler) record(key unitKey, s *sheet) {
+	if !c.pending[key] {
+		return
+	}
+	delete(c.pending, key)
+	u := unitOf(s)
+	c.sum(key, &unit{}, u, s)
+	maps.Copy(c.counters, s.counters)
+	c.units[key] = u
+}
+
+// settled writes what has not been written yet.
+func (c *Compiler) settled() *Compiler {
+	for key := range c.pending {
+		c.record(key, c.write(key, &sheet{}))
+	}
+	return c
+}
+
 // Cookies are those of all flows, in no particular order.
 func (c *Compiler) Cookies() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
-		for _, u := range c.units {
+		for _, u := range c.settled().units {
 			for _, cookie := range u.cookies {
 				if !yield(cookie) {
 					return
@@ -182,7 +210,7 @@ func (c *Compiler) Cookies() iter.Seq[uint64] {
 // GroupIDs are those of all groups, in no particular order.
 func (c *Compiler) GroupIDs() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		for _, u := range c.units {
+		for _, u := range c.settled().units {
 			if u.group != 0 && !yield(u.group) {
 				return
 			}
@@ -190,7 +218,7 @@ func (c *Compiler) GroupIDs() iter.Seq[uint32] {
 	}
 }
 
-// Meters are all meters, sorted by id.
+// Meters are all meters, sorted by id. They are known without writing flows.
 func (c *Compiler) Meters() []flow.Meter {
 	return slices.SortedFunc(maps.Values(c.meters), func(a, b flow.Meter) int { return cmp.Compare(a.ID, b.ID) })
 }
@@ -199,7 +227,7 @@ func (c *Compiler) Meters() []flow.Meter {
 // limited, and these limits. Of services that share a zone, the lowest counts.
 func (c *Compiler) Zones() map[uint16]uint32 {
 	out := map[uint16]uint32{}
-	for _, l := range c.limits {
+	for _, l := range c.settled().limits {
 		if have, ok := out[l.zone]; !ok || l.limit < have {
 			out[l.zone] = l.limit
 		}
@@ -208,12 +236,12 @@ func (c *Compiler) Zones() map[uint16]uint32 {
 }
 
 // Counters tells what flows count, by cookie. The map is a copy.
-func (c *Compiler) Counters() map[uint64]Counter { return maps.Clone(c.counters) }
+func (c *Compiler) Counters() map[uint64]Counter { return maps.Clone(c.settled().counters) }
 
 // Warnings are the parts of the snapshot that could not be honoured, sorted.
 func (c *Compiler) Warnings() []string {
 	out := slices.Concat(c.snap.Warnings, c.conflicts)
-	for _, warnings := range c.warnings {
+	for _, warnings := range c.settled().warnings {
 		out = append(out, warnings...)
 	}
 	slices.Sort(out)
@@ -221,7 +249,10 @@ func (c *Compiler) Warnings() []string {
 }
 
 // Size is the number of flows and groups.
-func (c *Compiler) Size() (flows, groups int) { return c.flowCount, c.groupCount }
+func (c *Compiler) Size() (flows, groups int) {
+	c.settled()
+	return c.flowCount, c.groupCount
+}
 
 // Instance tells the service and the instance that have a number: that in
 // ct_mark and regInstance of a packet.

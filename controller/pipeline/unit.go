@@ -48,6 +48,18 @@ type sheet struct {
 	warnings []string
 }
 
+// unitOf is what is kept of a sheet.
+func unitOf(s *sheet) *unit {
+	u := &unit{meters: s.meters, cookies: make([]uint64, len(s.flows))}
+	for i, f := range s.flows {
+		u.cookies[i] = f.Cookie
+	}
+	if s.group != nil {
+		u.group, u.contents = s.group.ID, s.contents
+	}
+	return u
+}
+
 func (s *sheet) add(table uint8, priority uint16, match flow.Match, actions []flow.Action, reason string, args ...any) {
 	s.put(flow.Flow{Table: table, Priority: priority, Match: match, Actions: actions}, reason, args...)
 }

@@ -53,10 +53,14 @@ type dirty struct {
 	all      bool // a number moved: whoever has it is not worth finding
 }
 
-// Update brings the program in step with a snapshot.
+// Update brings the program in step with a snapshot. The delta of the first
+// one says nothing: whoever begins needs the whole program.
 func (c *Compiler) Update(snap mesh.Snapshot) Delta {
 	ch := newChanges()
 	if c.fabric.Mesh {
+		c.settled()
+		c.first = !c.begun
+		c.begun = true
 		d := &dirty{services: map[string]bool{}, calls: map[callKey]bool{}, binds: map[uint16]bool{}}
 		c.takeUpstreams(snap, d)
 		c.takeServices(snap, d)
@@ -336,9 +340,17 @@ func (c *Compiler) rewriteDirty(ch *changes, d *dirty) {
 	}
 }
 
+// metered tells whether the rate of new connections to a service is limited.
+func (c *Compiler) metered(name string) bool {
+	svc := c.services[name]
+	return svc != nil && svc.Limits.ConnectionsPerSec > 0
+}
+
 // ensure writes a unit that should exist, and removes one that should not.
 func (c *Compiler) ensure(ch *changes, key unitKey, exists bool) {
-	if exists {
+	if exists && c.first && !(key.kind == unitBalance && c.metered(key.name)) {
+		c.units[key], c.pending[key] = &unit{}, true
+	} else if exists {
 		c.rewrite(ch, key)
 	} else if old, ok := c.units[key]; ok {
 		delete(c.units, key)
@@ -348,13 +360,7 @@ func (c *Compiler) ensure(ch *changes, key unitKey, exists bool) {
 
 func (c *Compiler) rewrite(ch *changes, key unitKey) {
 	s := c.write(key, &sheet{})
-	u := &unit{meters: s.meters, cookies: make([]uint64, len(s.flows))}
-	for i, f := range s.flows {
-		u.cookies[i] = f.Cookie
-	}
-	if s.group != nil {
-		u.group, u.contents = s.group.ID, s.contents
-	}
+	u := unitOf(s)
 	old := c.units[key]
 	if old == nil {
 		old = &unit{}
