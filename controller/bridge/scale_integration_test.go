@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +140,16 @@ func resident(b *testing.B) (now, peak int64) {
 	return now, peak
 }
 
+// ownCPU is the processor time of this process.
+func ownCPU(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 const mb = 1e6
 
 // BenchmarkFullSync brings a whole mesh to a switch that has nothing of it.
@@ -148,8 +159,10 @@ func BenchmarkFullSync(b *testing.B) {
 			var times []float64
 			for b.Loop() {
 				s, snap := newSized(b, services)
-				empty := s.ovs.SwitchMemory()
+				empty, before, cpu := s.ovs.SwitchMemory(), ownCPU(b), s.ovs.SwitchCPU()
 				times = append(times, s.set(snap).Seconds()*1e3)
+				b.ReportMetric((ownCPU(b)-before).Seconds()*1e3, "cpu-ms")
+				b.ReportMetric((s.ovs.SwitchCPU()-cpu).Seconds()*1e3, "vswitchd-cpu-ms")
 				h := s.c.Health().Datapaths[0]
 				b.ReportMetric(float64(h.Flows), "flows")
 				b.ReportMetric(float64(h.Groups), "groups")
