@@ -159,7 +159,7 @@ func buildMeshlab(t *testing.T) string {
 	return bin
 }
 
-var flagInHelp = regexp.MustCompile(`(?m)^ +(?:(-[a-z]), )?  *(--[a-z-]+)`)
+var flagInHelp = regexp.MustCompile(`(?m)^ +(?:(-[a-z]), )? *(--[a-z-]+)`)
 
 // flagsOf returns the flags of a verb, and whether there is such a verb.
 func flagsOf(t *testing.T, bin, verb string) ([]string, bool) {
