@@ -47,8 +47,12 @@ func sampleResult(t *testing.T) *Result {
 		Started: start, Finished: start.Add(time.Minute), Command: []string{"meshlab", "bench"}, Seed: math.MaxUint64,
 		Environment: Host(),
 		Meshes:      []MeshInfo{{Name: "direct"}, {Name: "ovs"}},
-		Labs:        []LabInfo{{Name: "hashicups", Pods: MultipleNodes}},
-		Ceiling:     []Ceiling{{Connections: 1, Attempt: attempt(t, 0.1)}},
+		Labs: []LabInfo{{Name: "hashicups", Pods: MultipleNodes, Traffic: &Traffic{
+			Mesh: "ovs", Seconds: 2,
+			Edges:     []TrafficEdge{{Source: "client", Destination: "api", Attempts: 4, Packets: 20, Bytes: 3000}, {Destination: "api", Denied: 1}},
+			Instances: []TrafficInstance{{Service: "api", ID: "h1/api", Connections: 4, Packets: 18, Bytes: 9000, Resets: 1, Unanswered: 2}},
+		}}},
+		Ceiling: []Ceiling{{Connections: 1, Attempt: attempt(t, 0.1)}},
 		Cells: []Cell{
 			{Request: "api", Pods: MultipleNodes, Connections: 1, Mesh: "direct", Attempts: []Attempt{attempt(t, 3, 4), attempt(t, 1, 2)}},
 			{Request: "api", Pods: MultipleNodes, Connections: 1, Mesh: "ovs", Attempts: []Attempt{attempt(t, 3, 4), failed}},
@@ -184,10 +188,23 @@ func TestValidate(t *testing.T) {
 		{"histogram of another count", func(r *Result) { r.Cells[0].Attempts[0].HDR = r.Ceiling[0].Attempt.HDR }, "hdr holds 1 values"},
 		{"raw histogram", func(r *Result) { r.Cells[0].Attempts[0].Fortio = json.RawMessage("{") }, "fortio is not JSON"},
 		{"no time", func(r *Result) { r.Cells[0].Attempts[0].Seconds = 0 }, "in no time"},
+		{"traffic of no mesh", func(r *Result) { r.Labs[0].Traffic.Mesh = "" }, "labs[0]: traffic: mesh is empty"},
+		{"traffic in no number", func(r *Result) { r.Labs[0].Traffic.Seconds = math.NaN() }, "seconds is NaN"},
+		{"edge to nowhere", func(r *Result) { r.Labs[0].Traffic.Edges[1].Destination = "" }, "edges[1]: destination is empty"},
+		{"edge twice", func(r *Result) { r.Labs[0].Traffic.Edges[0].Source = "" }, "is there twice"},
+		{"instance without a name", func(r *Result) { r.Labs[0].Traffic.Instances[0].ID = "" }, "service or id is empty"},
+		{"instance twice", func(r *Result) {
+			r.Labs[0].Traffic.Instances = append(r.Labs[0].Traffic.Instances, r.Labs[0].Traffic.Instances[0])
+		}, "h1/api of api is there twice"},
 		{"ceiling", func(r *Result) { r.Ceiling[0].Attempt.P50 = math.NaN() }, "generator_ceiling[0]"},
 	}
 	if err := sampleResult(t).Validate(); err != nil {
 		t.Fatalf("the sample: %v", err)
+	}
+	without := sampleResult(t) // as older documents are
+	without.Labs[0].Traffic = nil
+	if err := without.Validate(); err != nil {
+		t.Errorf("without traffic: %v", err)
 	}
 	equal := sampleResult(t)
 	equal.Cells[0].Attempts[0] = attempt(t, 0.1, 0.1, 0.1) // their average is 0.10000000000000002
@@ -202,5 +219,14 @@ func TestValidate(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestTrafficPerSecond(t *testing.T) {
+	if got := sampleResult(t).Labs[0].Traffic.PerSecond(3000); got != 1500 {
+		t.Errorf("3000 in 2 s are %v per second", got)
+	}
+	if got := new(Traffic).PerSecond(3000); got != 0 {
+		t.Errorf("3000 in no time are %v per second", got)
 	}
 }

@@ -66,6 +66,8 @@ type LabInfo struct {
 	Pods Pods   `json:"pods"`
 	File string `json:"file"` // the lab file's whole text
 	SVG  string `json:"svg"`  // the picture of its topology
+
+	Traffic *Traffic `json:"traffic,omitempty"` // nil: no mesh of the run counts, or its counters could not be read
 }
 
 // Pods tells how the services are spread, in the thesis' words.

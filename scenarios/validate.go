@@ -11,7 +11,8 @@ import (
 
 // Validate returns all that makes the document useless to a reader, joined:
 // a wrong version, cells twice or without attempts, figures that are not
-// numbers or contradict each other, histograms that are missing or damaged.
+// numbers or contradict each other, histograms that are missing or damaged,
+// traffic without names or with names twice.
 func (r *Result) Validate() error {
 	var errs []error
 	if r.SchemaVersion != SchemaVersion {
@@ -32,6 +33,14 @@ func (r *Result) Validate() error {
 		seen[k] = true
 		if err := c.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("cells[%d] (%s under %s): %w", i, c.Point(), c.Mesh, err))
+		}
+	}
+	for i, l := range r.Labs {
+		if l.Traffic == nil {
+			continue
+		}
+		if err := l.Traffic.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("labs[%d]: traffic: %w", i, err))
 		}
 	}
 	for i, c := range r.Ceiling {
