@@ -220,7 +220,7 @@ func (r *rig) until(what string, ok func() bool) {
 // second or so, when ovs-vswitchd looks at its cache.
 func (r *rig) counted() metrics.Traffic {
 	r.t.Helper()
-	r.ovs.Appctl("revalidator/purge") // the counters of the cache go to the flows
+	r.ovs.Appctl("revalidator/wait") // the counters of the cache go to the flows
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r.ctl.Refresh(ctx)
@@ -237,8 +237,7 @@ func denied(t metrics.Traffic, source, destination string) uint64 {
 	return 0
 }
 
-// present tells whether a switch has all flows of its program, and which are
-// missing.
+// missing are the reasons of the flows that a switch should hold and does not.
 func (r *rig) missing(name string) []string {
 	r.t.Helper()
 	var out []string
