@@ -3,13 +3,18 @@
 package pipeline_test
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/bridge"
 	"meshlab.dev/meshlab/controller/mesh"
+	"meshlab.dev/meshlab/controller/metrics"
 )
 
 // The benchmarks compare the mesh with plain switching in one run, in turn,
@@ -31,23 +36,63 @@ const (
 // Size of the benchmarks.
 const (
 	keepAliveRounds  = 20      // of a second each way
-	churnConnections = 300_000 // through the mesh
+	churnConnections = 310_000 // through the mesh
 	churnClients     = 8       // at a time
 	churnBurst       = 3       // seconds each way, in turn
 )
 
 // benchLab has a server with 1 KiB answers on h3, which h1 reaches at h3
-// itself and, through the mesh, at the virtual address.
+// itself and, through the mesh, at the virtual address. The mesh is a whole
+// one: a controller that reads its counters keeps the switches, it denies what
+// no intention allows, and answers DNS.
 func benchLab(b *testing.B) *realLab {
 	b.Helper()
 	l := newRealLab(b)
-	l.install(snapshot([]mesh.Upstream{calls(h1, "web", "api", 9000)}, inst("a", h3+":80")))
+	snap := snapshot([]mesh.Upstream{calls(h1, "web", "api", 9000), calls(h2, "jobs", "api", 9000)}, inst("a", h3+":80"))
+	snap.DefaultDeny = true
+	snap.Intentions = []mesh.Intention{intention("web", "api", true), intention("jobs", "api", false)}
+	l.control(snap)
 	for _, port := range []uint16{80, 81} {
 		l.serveHTTP("h3", port, 1<<10)
 	}
 	l.wrk(direct, 8, 1) // warm-up
 	l.wrk(meshed, 8, 1)
 	return l
+}
+
+// control has a controller keep the switches until the benchmark ends.
+func (l *realLab) control(snap mesh.Snapshot) {
+	l.t.Helper()
+	l.fabric.DNS = true
+	cfg := controller.Config{
+		Fabric: l.fabric, Connect: bridge.Connector(nil), Segments: bridge.Segments{}, Metrics: metrics.New(time.Now),
+		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
+			emit(snap)
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	}
+	for _, dp := range l.dps {
+		cfg.Datapaths = append(cfg.Datapaths, controller.Datapath{Datapath: dp, Address: l.ovs.MgmtSocket(dp.Name)})
+	}
+	c, err := controller.New(cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.Run(ctx) }() // ends with ctx
+	l.t.Cleanup(func() { cancel(); <-done })
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !c.Health().OK {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			l.t.Fatalf("the switches do not follow: %+v", c.Health())
+		}
+	}
 }
 
 // pairs are rounds of plain switching and the mesh.
