@@ -56,6 +56,12 @@ func stage(m *testing.M) (int, error) {
 			return 0, err
 		}
 		return 0, generate(os.Args[1], connections)
+	case "versions":
+		connections, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			return 0, err
+		}
+		return 0, versions(os.Args[1], connections)
 	}
 	if err := furnish(); err != nil {
 		return 0, err
