@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -282,36 +281,5 @@ func TestStatusExplainsFlows(t *testing.T) {
 	}
 	if !found || len(got.Datapaths[0].Groups) != 1 {
 		t.Errorf("flows do not tell of the upstream: %+v", got)
-	}
-}
-
-func TestLoadConfig(t *testing.T) {
-	const good = `{"fabric":{"mesh":true,"vip":"192.168.1.250","hairpin":"192.168.1.251","vip_mac":"02:00:00:00:00:fa",
-		"hosts":[{"name":"h1","addr":"192.168.1.11","mac":"00:00:00:00:00:01"}]},
-		"datapaths":[{"name":"s1","dpid":1,"access":{"h1":1},"to_host":{},"flood":[1],"address":"/run/s1.mgmt"}],
-		"consul":{"address":"unix:///run/consul.sock"},"status":"/run/status.sock","drain":"90s"}`
-	for _, c := range []struct{ name, old, new, want string }{
-		{"good", "", "", ""},
-		{"unknown key", `"status"`, `"staus"`, "staus"},
-		{"unknown key of a datapath", `"flood"`, `"flod"`, "flod"},
-		{"bad address", "192.168.1.250", "192.168.1", "192.168.1"},
-		{"bad duration", "90s", "90", "duration"},
-		{"negative duration", "90s", "-1s", "negative"},
-		{"no bridge", `"/run/s1.mgmt"`, `""`, "no address"},
-		{"unknown host", `"access":{"h1"`, `"access":{"h2"`, "h2"},
-		{"more behind it", `"90s"}`, `"90s"}{}`, "not YAML"},
-	} {
-		path := filepath.Join(t.TempDir(), "c.json")
-		text := strings.Replace(good, c.old, c.new, 1)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		got, err := controller.LoadConfig(path)
-		switch {
-		case c.want == "" && (err != nil || time.Duration(got.Drain) != 90*time.Second || got.Datapaths[0].Address != "/run/s1.mgmt"):
-			t.Errorf("%s: %+v, error %v", c.name, got, err)
-		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
-			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
-		}
 	}
 }

@@ -31,14 +31,14 @@ const patience = 10 * time.Second
 
 // lab is one bridge with two hosts.
 type lab struct {
-	t      *testing.T
+	t      testing.TB
 	ovs    *ovstest.OVS
 	config controller.Config
 	snaps  chan mesh.Snapshot // read by watch
 	client *controller.Client
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	l := &lab{t: t, ovs: ovstest.Start(t), snaps: make(chan mesh.Snapshot)}
 	address := l.ovs.AddBridge("s1")

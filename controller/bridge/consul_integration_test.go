@@ -22,8 +22,8 @@ import (
 )
 
 // agent runs a Consul of its own in the namespace of h1, where its health
-// checks go through the switch. Its API is a unix socket.
-func (l *lab) agent() *api.Client {
+// checks go through the switch. Its API is the unix socket.
+func (l *lab) agent() (client *api.Client, socket string) {
 	l.t.Helper()
 	program := consultest.Program(l.t)
 	dir, err := os.MkdirTemp("", "agent") // not t.TempDir: a socket's path has at most 107 bytes (unix(7))
@@ -31,7 +31,7 @@ func (l *lab) agent() *api.Client {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
+	socket = filepath.Join(dir, "s")
 	cmd := exec.Command("ip", "netns", "exec", l.ovs.NetNS+"h1", program.Path, "agent", "-dev", "-node=h1", "-bind=192.168.1.11",
 		"-hcl", fmt.Sprintf("addresses { http = %q }", "unix://"+socket), "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1", "-log-level=error")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -42,7 +42,7 @@ func (l *lab) agent() *api.Client {
 		_ = cmd.Process.Kill() // dev mode keeps nothing
 		_ = cmd.Wait()
 	})
-	client, err := api.NewClient(&api.Config{Address: "unix://" + socket})
+	client, err = api.NewClient(&api.Config{Address: "unix://" + socket})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -50,7 +50,27 @@ func (l *lab) agent() *api.Client {
 		services, _, err := client.Catalog().Services(nil)
 		return err == nil && services["consul"] != nil
 	})
-	return client
+	return client, socket
+}
+
+// upstream registers that web on h1 calls api at bind port 9000, and waits
+// until the switch knows it.
+func (l *lab) upstream(client *api.Client) {
+	l.t.Helper()
+	if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{
+		Name: "web", Port: 8000,
+		Connect: &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
+			Port:  8001,
+			Proxy: &api.AgentServiceConnectProxyConfig{Upstreams: []api.Upstream{{DestinationName: "api", LocalBindPort: 9000}}},
+			Check: &api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
+		}},
+	}); err != nil {
+		l.t.Fatal(err)
+	}
+	l.until("the upstream in the switch", func() bool {
+		snap, err := l.client.Snapshot(l.t.Context())
+		return err == nil && len(snap.Upstreams) == 1
+	})
 }
 
 // until polls for a condition.
@@ -129,23 +149,10 @@ func TestHealthInConsulSteersTheSwitch(t *testing.T) {
 			return consul.Watch(ctx, consul.Config{Client: client}, emit)
 		}
 	})
-	client = l.agent()
+	client, _ = l.agent()
 	close(ready)
 	const vip = "192.168.1.250:9000"
-	if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{
-		Name: "web", Port: 8000,
-		Connect: &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
-			Port:  8001,
-			Proxy: &api.AgentServiceConnectProxyConfig{Upstreams: []api.Upstream{{DestinationName: "api", LocalBindPort: 9000}}},
-			Check: &api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
-		}},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	l.until("the upstream in the switch", func() bool {
-		snap, err := l.client.Snapshot(t.Context())
-		return err == nil && len(snap.Upstreams) == 1
-	})
+	l.upstream(client)
 	a, b := l.echo(80), l.echo(81)
 	openA, shutA := l.register(client, a, 8080)
 	l.refused(vip, "an instance that no check has passed")
