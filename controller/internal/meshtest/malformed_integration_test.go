@@ -168,9 +168,9 @@ func TestMalformedFrames(t *testing.T) {
 func (r *rig) taken(host string) (n uint64) {
 	r.t.Helper()
 	r.ovs.Appctl("revalidator/wait") // the counters of the cache go to the flows
-	port := fmt.Sprintf("in_port=%d,", r.config.Datapaths[0].Access[host])
+	port := fmt.Sprintf(",in_port=%d,", r.config.Datapaths[0].Access[host])
 	for _, f := range r.flows().Datapaths[0].Flows {
-		if f.Table == pipeline.TableIdentity && strings.HasPrefix(f.Match+",", port) {
+		if f.Table == pipeline.TableIdentity && strings.Contains(","+f.Match+",", port) {
 			n += f.Packets
 		}
 	}
