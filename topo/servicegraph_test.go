@@ -152,3 +152,50 @@ func TestServiceGraphLabelsStayApart(t *testing.T) {
 		}
 	}
 }
+
+// curvePart matches one curve of an arrow; its start is where the last ended.
+var (
+	arrowPath = regexp.MustCompile(`<path d="M([\d.-]+),([\d.-]+)((?: C[\d.,\s-]+)+)" fill="none"`)
+	curvePart = regexp.MustCompile(`C([\d.-]+),([\d.-]+) ([\d.-]+),([\d.-]+) ([\d.-]+),([\d.-]+)`)
+)
+
+// Without circles, no arrow passes behind a service, however far it leads.
+func TestServiceGraphArrowsPassServices(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for range 200 {
+		n := 3 + rng.IntN(8)
+		var g topo.ServiceGraph
+		for from := range n {
+			for to := from + 1; to < n; to++ {
+				if rng.IntN(3) == 0 {
+					g.Edges = append(g.Edges, topo.ServiceEdge{From: fmt.Sprint("service-", from), To: fmt.Sprint("service-", to)})
+				}
+			}
+		}
+		svg := string(g.SVG())
+		boxes, arrows := rects(serviceRect, svg), arrowPath.FindAllStringSubmatch(svg, -1)
+		if len(arrows) != len(g.Edges) {
+			t.Fatalf("%d arrows for %d edges", len(arrows), len(g.Edges))
+		}
+		number := func(s string) float64 { v, _ := strconv.ParseFloat(s, 64); return v }
+		for _, a := range arrows {
+			p := [2]float64{number(a[1]), number(a[2])}
+			for _, c := range curvePart.FindAllStringSubmatch(a[3], -1) {
+				q := [2]float64{number(c[5]), number(c[6])}
+				for step := 1; step < 20; step++ { // of a cubic Bézier curve
+					k := float64(step) / 20
+					at := func(i int) float64 {
+						return (1-k)*(1-k)*(1-k)*p[i] + 3*(1-k)*(1-k)*k*number(c[1+i]) + 3*(1-k)*k*k*number(c[3+i]) + k*k*k*q[i]
+					}
+					x, y := at(0), at(1)
+					for _, b := range boxes {
+						if x > b[0]+1 && x < b[0]+b[2]-1 && y > b[1]+1 && y < b[1]+b[3]-1 {
+							t.Fatalf("an arrow passes %v at %.0f,%.0f:\n%s", b, x, y, svg)
+						}
+					}
+				}
+				p = q
+			}
+		}
+	}
+}

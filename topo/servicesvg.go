@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -8,8 +9,9 @@ import (
 // Lengths of a service graph, in pixels at 96 per inch.
 const (
 	serviceHeight = 34.0
+	passHeight    = 4.0  // of an arrow on its way through a column
 	serviceGap    = 46.0 // between the services of one column
-	columnSpace   = 190.0
+	columnSpace   = 150.0
 	labelHeight   = 13.0
 	labelPerRune  = 5.8
 )
@@ -33,8 +35,10 @@ func (g ServiceGraph) SVG() []byte {
 	c.rect(0.5, 0.5, width-1, height-1, 8, groundColour, frameColour)
 	c.text(margin, margin+16, 17, inkColour, `font-weight="bold"`, g.Title)
 	var taken []serviceBox
-	for _, b := range boxes {
-		taken = append(taken, b)
+	for at, b := range boxes {
+		if at.service != "" {
+			taken = append(taken, b)
+		}
 	}
 	type label struct {
 		at   serviceBox
@@ -42,7 +46,7 @@ func (g ServiceGraph) SVG() []byte {
 	}
 	var labels []label
 	for _, e := range g.sorted() {
-		way := wayBetween(boxes[e.From], boxes[e.To])
+		way := wayOf(e, boxes)
 		c.arrow(way, e.State)
 		if len(e.Labels) > 0 {
 			at := placeLabel(way, e.Labels, taken, serviceBox{0, titleSize, width, height - titleSize})
@@ -57,93 +61,18 @@ func (g ServiceGraph) SVG() []byte {
 		}
 	}
 	for _, column := range columns {
-		for _, name := range column {
-			b := boxes[name]
+		for _, at := range column {
+			if at.service == "" {
+				continue
+			}
+			b := boxes[at]
 			fill, frame := serviceChip.colours()
 			c.rect(b.x, b.y, b.w, b.h, 6, fill, frame)
-			c.middle(b.x+b.w/2, b.y+b.h/2+5, 13, inkColour, "", name)
+			c.middle(b.x+b.w/2, b.y+b.h/2+5, 13, inkColour, "", at.service)
 		}
 	}
 	c.b.WriteString("</svg>\n")
 	return c.b.Bytes()
-}
-
-// columns puts every service right of those that call it. In a circle, the
-// arrow that closes it leads back.
-func (g ServiceGraph) columns() [][]string {
-	calls, called := map[string][]string{}, map[string]bool{}
-	for _, e := range g.sorted() {
-		calls[e.From] = append(calls[e.From], e.To)
-		called[e.To] = called[e.To] || e.From != e.To
-	}
-	isCalled := func(name string) bool { return called[name] }
-	first := slices.DeleteFunc(g.nodes(), isCalled)
-	// Depth first: a service is listed after all that it calls, but for those
-	// whose own call led to it.
-	var order []string
-	open, done := map[string]bool{}, map[string]bool{}
-	forward := map[string][]string{}
-	var visit func(string)
-	visit = func(name string) {
-		open[name] = true
-		for _, to := range calls[name] {
-			if open[to] {
-				continue
-			}
-			forward[name] = append(forward[name], to)
-			if !done[to] {
-				visit(to)
-			}
-		}
-		open[name], done[name] = false, true
-		order = append(order, name)
-	}
-	for _, n := range append(first, g.nodes()...) {
-		if !done[n] {
-			visit(n)
-		}
-	}
-	depth := map[string]int{}
-	var out [][]string
-	for _, n := range slices.Backward(order) {
-		for _, to := range forward[n] {
-			depth[to] = max(depth[to], depth[n]+1)
-		}
-	}
-	for _, n := range g.nodes() {
-		for len(out) <= depth[n] {
-			out = append(out, nil)
-		}
-		out[depth[n]] = append(out[depth[n]], n)
-	}
-	return out
-}
-
-func placeServices(columns [][]string) (boxes map[string]serviceBox, width, height float64) {
-	tallest := 0
-	for _, c := range columns {
-		tallest = max(tallest, len(c))
-	}
-	inner := float64(tallest)*(serviceHeight+serviceGap) + serviceGap
-	boxes = map[string]serviceBox{}
-	x := 2 * margin
-	for i, c := range columns {
-		w := minimumWidth
-		for _, name := range c {
-			w = max(w, textWidth(name, 7.6)+2*hostPadding)
-		}
-		used := float64(len(c))*(serviceHeight+serviceGap) - serviceGap
-		y := titleSize + (inner-used)/2
-		for _, name := range c {
-			boxes[name] = serviceBox{x, y, w, serviceHeight}
-			y += serviceHeight + serviceGap
-		}
-		x += w
-		if i < len(columns)-1 {
-			x += columnSpace
-		}
-	}
-	return boxes, max(x+2*margin, 420), titleSize + inner + margin
 }
 
 // curve is a cubic Bézier curve.
@@ -159,21 +88,47 @@ func (c curve) at(t float64) (x, y float64) {
 	return x, y
 }
 
-// wayBetween is the way of an arrow: from the right side of the caller to the
-// left side of what it calls; above both when that is not to the right.
-func wayBetween(from, to serviceBox) curve {
-	if from.x+from.w < to.x {
-		x1, y1, x2, y2 := from.x+from.w, from.y+from.h/2, to.x, to.y+to.h/2
-		bend := (x2 - x1) / 2
-		return curve{{x1, y1}, {x1 + bend, y1}, {x2 - bend, y2}, {x2, y2}}
+// way is that of an arrow: curves one after the other.
+type way []curve
+
+// wayOf is the way of an arrow: from the right side of the caller to the left
+// side of what it calls, through the places kept for it in the columns
+// between; above both when that is not to the right.
+func wayOf(e ServiceEdge, boxes map[spot]serviceBox) way {
+	from, to := boxes[spot{service: e.From}], boxes[spot{service: e.To}]
+	if from.x+from.w >= to.x {
+		x1, x2 := from.x+from.w*0.7, to.x+to.w*0.3
+		y := min(from.y, to.y) - serviceGap
+		return way{{{x1, from.y}, {x1 + 20, y}, {x2 - 20, y}, {x2, to.y}}}
 	}
-	x1, x2 := from.x+from.w*0.7, to.x+to.w*0.3
-	y := min(from.y, to.y) - serviceGap
-	return curve{{x1, from.y}, {x1 + 20, y}, {x2 - 20, y}, {x2, to.y}}
+	var through []serviceBox
+	for at, b := range boxes {
+		if at.service == "" && at.from == e.From && at.to == e.To {
+			through = append(through, b)
+		}
+	}
+	slices.SortFunc(through, func(a, b serviceBox) int { return cmp.Compare(a.x, b.x) })
+	var out way
+	last := from
+	for _, next := range append(through, to) {
+		out = append(out, between(last, next))
+		if next != to { // straight through the column
+			y := next.y + next.h/2
+			out = append(out, curve{{next.x, y}, {next.x, y}, {next.x + next.w, y}, {next.x + next.w, y}})
+		}
+		last = next
+	}
+	return out
+}
+
+func between(from, to serviceBox) curve {
+	x1, y1, x2, y2 := from.x+from.w, from.y+from.h/2, to.x, to.y+to.h/2
+	bend := (x2 - x1) / 2
+	return curve{{x1, y1}, {x1 + bend, y1}, {x2 - bend, y2}, {x2, y2}}
 }
 
 // arrow draws a way with a head at its end.
-func (c *canvas) arrow(way curve, state EdgeState) {
+func (c *canvas) arrow(w way, state EdgeState) {
 	width, more := 1.2, ""
 	switch state {
 	case EdgeBusy:
@@ -181,38 +136,44 @@ func (c *canvas) arrow(way curve, state EdgeState) {
 	case EdgeDenied:
 		width, more = 2.2, ` stroke-dasharray="6 4"`
 	}
-	fmt.Fprintf(&c.b, `<path d="M%.1f,%.1f C%.1f,%.1f %.1f,%.1f %.1f,%.1f" fill="none" stroke="%s" stroke-width="%.1f"%s/>`+"\n",
-		way[0][0], way[0][1], way[1][0], way[1][1], way[2][0], way[2][1], way[3][0], way[3][1], state.colour(), width, more)
-	x, y := way[3][0], way[3][1]
+	fmt.Fprintf(&c.b, `<path d="M%.1f,%.1f`, w[0][0][0], w[0][0][1])
+	for _, k := range w {
+		fmt.Fprintf(&c.b, " C%.1f,%.1f %.1f,%.1f %.1f,%.1f", k[1][0], k[1][1], k[2][0], k[2][1], k[3][0], k[3][1])
+	}
+	fmt.Fprintf(&c.b, `" fill="none" stroke="%s" stroke-width="%.1f"%s/>`+"\n", state.colour(), width, more)
+	end := w[len(w)-1]
+	x, y := end[3][0], end[3][1]
 	head := [2][2]float64{{x - 8, y - 4}, {x - 8, y + 4}} // it comes from the left
-	if way[3][1]-way[2][1] > 1 && way[3][0]-way[2][0] <= 20 {
+	if end[3][1]-end[2][1] > 1 && end[3][0]-end[2][0] <= 20 {
 		head = [2][2]float64{{x - 4, y - 8}, {x + 4, y - 8}} // from above
 	}
 	fmt.Fprintf(&c.b, `<path d="M%.1f,%.1f L%.1f,%.1f L%.1f,%.1f Z" fill="%s"/>`+"\n", x, y, head[0][0], head[0][1], head[1][0], head[1][1], state.colour())
 }
 
-// placeLabel finds room for a text on the way of its arrow, and its middle
-// when there is none.
-func placeLabel(way curve, lines []string, taken []serviceBox, inside serviceBox) serviceBox {
+// placeLabel finds room for a text on the way of its arrow, and the middle of
+// its first part when there is none.
+func placeLabel(on way, lines []string, taken []serviceBox, inside serviceBox) serviceBox {
 	w := 0.0
 	for _, l := range lines {
 		w = max(w, textWidth(l, labelPerRune)+6)
 	}
 	h := labelHeight*float64(len(lines)) + 3
-	box := func(t, shift float64) serviceBox {
-		x, y := way.at(t)
+	box := func(k curve, t, shift float64) serviceBox {
+		x, y := k.at(t)
 		return serviceBox{
 			x: min(max(x-w/2, inside.x), inside.x+inside.w-w),
 			y: min(max(y-h/2+shift, inside.y), inside.y+inside.h-h), w: w, h: h,
 		}
 	}
 	for _, shift := range []float64{0, -h, h, -2 * h, 2 * h} {
-		for _, t := range []float64{0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82} {
-			b := box(t, shift)
-			if !slices.ContainsFunc(taken, b.meets) {
-				return b
+		for _, k := range on {
+			for _, t := range []float64{0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82} {
+				b := box(k, t, shift)
+				if !slices.ContainsFunc(taken, b.meets) {
+					return b
+				}
 			}
 		}
 	}
-	return box(0.5, 0)
+	return box(on[0], 0.5, 0)
 }
