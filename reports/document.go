@@ -63,6 +63,8 @@ func (v view) Near() []string      { return v.nearCeiling() }
 func (v view) Ratios() bool        { return v.hasRatios() }
 func (v view) RatioRef() string    { return v.ratioName() }
 func (v view) LabRef(i int) string { return v.labName(i) }
+func (v view) Traffic() []traffic  { return v.traffics() }
+func (v view) Uncounted() string   { return v.uncounted() }
 func (v view) When() string {
 	return fmt.Sprintf("%s, %s long", v.Result.Started.UTC().Format("2 January 2006, 15:04 UTC"),
 		duration(v.Result.Finished.Sub(v.Result.Started)))

@@ -87,6 +87,9 @@ func fakeResult(t testing.TB, requests []string, pods []scenarios.Pods, connecti
 		}
 		r.Labs = append(r.Labs, scenarios.LabInfo{Name: name, Pods: p, File: "name: " + name + "\n", SVG: fakeLab})
 	}
+	if len(r.Labs) > 0 {
+		r.Labs[0].Traffic = fakeTraffic()
+	}
 	for _, n := range connections {
 		r.Ceiling = append(r.Ceiling, scenarios.Ceiling{Connections: n, Attempt: fakeAttempt(t, rng, count, n, 0.02+0.016*float64(n))})
 	}
@@ -119,6 +122,29 @@ func fakeResult(t testing.TB, requests []string, pods []scenarios.Pods, connecti
 		}
 	}
 	return r
+}
+
+// fakeTraffic is that of the reference application, with a service of two
+// instances, one that nobody calls, and somebody who may not.
+func fakeTraffic() *scenarios.Traffic {
+	return &scenarios.Traffic{
+		Mesh: "ovs", Seconds: 40,
+		Edges: []scenarios.TrafficEdge{
+			{Source: "client", Destination: "frontend", Attempts: 618, Packets: 90_000, Bytes: 12_345_678},
+			{Source: "client", Destination: "public-api", Attempts: 618, Packets: 95_000, Bytes: 32_345_678},
+			{Source: "public-api", Destination: "payments"},
+			{Source: "public-api", Destination: "product-api", Attempts: 20_240, Packets: 900_000, Bytes: 1_234_567_890},
+			{Source: "product-api", Destination: "product-db", Attempts: 3, Packets: 300_000, Bytes: 98_765_432},
+			{Source: "", Destination: "product-db", Denied: 12},
+		},
+		Instances: []scenarios.TrafficInstance{
+			{Service: "frontend", ID: "h1/frontend", Connections: 618, Packets: 90_000, Bytes: 345_678_901},
+			{Service: "payments", ID: "h2/payments"},
+			{Service: "product-api", ID: "h2/product-api-1", Connections: 10_200, Packets: 450_000, Bytes: 617_283_945, Resets: 2},
+			{Service: "product-api", ID: "h3/product-api-2", Connections: 10_040, Packets: 450_000, Bytes: 617_283_945, Unanswered: 1},
+			{Service: "product-db", ID: "db1/product-db", Connections: 3, Packets: 300_000, Bytes: 1_098_765_432},
+		},
+	}
 }
 
 func fullMatrix(t testing.TB) *scenarios.Result {

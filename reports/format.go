@@ -102,3 +102,29 @@ func plural(n int, word string) string {
 	}
 	return grouped(n) + " " + word + "s"
 }
+
+// countText prints a count.
+func countText(n uint64) string { return grouped(int(min(n, math.MaxInt64))) }
+
+// rateText prints a rate, 0 or more, with two significant figures and no more
+// digits than it needs.
+func rateText(v float64) string {
+	if v >= 100 {
+		return grouped(int(math.Round(v)))
+	}
+	return significant(v, 2)
+}
+
+// sizeText prints a number of bytes, 0 or more, in units of the SI.
+func sizeText(n float64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+	i := 0
+	for n >= 999.5 && i < len(units)-1 {
+		n /= 1000
+		i++
+	}
+	if i == 0 {
+		return rateText(n) + " B"
+	}
+	return significant(n, 3) + " " + units[i]
+}

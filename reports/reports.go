@@ -80,12 +80,9 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 		}
 	}
 	for _, s := range sections {
-		for i, lab := range s.Result.Labs {
-			if lab.SVG == "" {
-				continue
-			}
-			path := filepath.Join(figures, s.labName(i)+".svg")
-			if err := os.WriteFile(path, []byte(lab.SVG), 0o644); err != nil {
+		for _, p := range s.pictures() {
+			path := filepath.Join(figures, p.name+".svg")
+			if err := os.WriteFile(path, []byte(p.svg), 0o644); err != nil {
 				return nil, fmt.Errorf("write report: %w", err)
 			}
 			written = append(written, path)
@@ -126,6 +123,25 @@ func (s *section) jobs() []job {
 		}
 	}
 	return jobs
+}
+
+// drawn is a picture that is there without being plotted.
+type drawn struct{ name, svg string }
+
+// pictures are those of the labs and of their traffic.
+func (s *section) pictures() []drawn {
+	var all []drawn
+	for i, lab := range s.Result.Labs {
+		if lab.SVG != "" {
+			all = append(all, drawn{s.labName(i), lab.SVG})
+		}
+	}
+	for _, t := range s.traffics() {
+		if len(t.Edges) > 0 {
+			all = append(all, drawn{t.Figure, t.SVG()})
+		}
+	}
+	return all
 }
 
 func (s *section) ratioName() string { return s.Prefix + "ratios" }

@@ -70,8 +70,8 @@ func TestWriteListsItsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A page, Markdown, a lab, and PNG and SVG of the ratios and of 3 figures at 4 points.
-	if want := 2 + 1 + 2*(1+3*4); len(files) != want || files[0] != filepath.Join(dir, "index.html") {
+	// A page, Markdown, a lab and its traffic, and PNG and SVG of the ratios and of 3 figures at 4 points.
+	if want := 2 + 2 + 2*(1+3*4); len(files) != want || files[0] != filepath.Join(dir, "index.html") {
 		t.Errorf("%d files, the first %s; want %d, the page first", len(files), files[0], want)
 	}
 	for _, f := range files {

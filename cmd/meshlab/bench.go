@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"meshlab.dev/meshlab/controller/metrics"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/orchestrate/doctor"
@@ -269,10 +270,17 @@ func benchLab(ctx context.Context, p *progress, lab loadedLab, cfg scenarios.Con
 		if err != nil {
 			return nil, failedUp(ctx, name, err)
 		}
-		targets[m] = benchTarget{name, lab.Lab, mesh, supervisor.NewClient(orchestrate.StateOf(name).Control())}
+		targets[m] = benchTarget{name: name, lab: lab.Lab, mesh: mesh, seconds: new(float64),
+			ctl: supervisor.NewClient(orchestrate.StateOf(name).Control())}
 		p.finish(step, lab.Name+" is ready", time.Since(begin))
 		recordEnvironment(&res.Environment, st.Environment)
 		res.Environment.Postgres = doctor.PostgresVersion(ctx)
+	}
+	counted, counts := targets[string(orchestrate.OVS)] // the one mesh whose switches count
+	var before metrics.Traffic
+	var uncounted error
+	if counts {
+		before, uncounted = settledTraffic(ctx, counted.ctl)
 	}
 	step := "measure " + lab.Name
 	begin := time.Now()
@@ -288,10 +296,20 @@ func benchLab(ctx context.Context, p *progress, lab loadedLab, cfg scenarios.Con
 				p.line("  %s: %d of %d cells after %.0f s, about %s left", lab.Name, e.Done, e.Total, e.Elapsed.Seconds(), e.Left.Round(time.Second))
 			}
 		})
-	if err == nil {
-		p.finish(step, fmt.Sprintf("%d cells", len(cells)), time.Since(begin))
+	if err != nil {
+		return cells, err
 	}
-	return cells, err
+	p.finish(step, fmt.Sprintf("%d cells", len(cells)), time.Since(begin))
+	if counts && uncounted == nil {
+		var after metrics.Traffic
+		if after, uncounted = settledTraffic(ctx, counted.ctl); uncounted == nil {
+			res.Labs[len(res.Labs)-1].Traffic = trafficBetween(before, after, counted.mesh, *counted.seconds)
+		}
+	}
+	if uncounted != nil { // the latencies are worth keeping without it
+		p.line("  %s: the results hold no traffic: %v", lab.Name, uncounted)
+	}
+	return cells, ctx.Err()
 }
 
 // benchTarget is a lab that is up.
@@ -300,6 +318,8 @@ type benchTarget struct {
 	lab  *topo.Lab
 	mesh orchestrate.Mesh
 	ctl  *supervisor.Client
+
+	seconds *float64 // that attempts have taken
 }
 
 func (t benchTarget) Spec(request string) (scenarios.LoadSpec, error) {
@@ -307,7 +327,9 @@ func (t benchTarget) Spec(request string) (scenarios.LoadSpec, error) {
 }
 
 func (t benchTarget) Load(ctx context.Context, spec scenarios.LoadSpec) (scenarios.Attempt, error) {
-	return t.ctl.Load(ctx, spec)
+	a, err := t.ctl.Load(ctx, spec)
+	*t.seconds += a.Seconds
+	return a, err
 }
 
 func recordEnvironment(e *scenarios.Environment, lab supervisor.Environment) {
