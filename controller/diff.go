@@ -36,6 +36,21 @@ func heldBy(flows []FlowStats, groups, meters []uint32) held {
 
 func (h *held) empty() bool { return len(h.flows) == 0 && len(h.groups) == 0 }
 
+// known tells whether nothing is held but the program.
+func (h *held) known(c *pipeline.Compiler) bool {
+	flows, groups := c.Size()
+	if len(h.flows) > flows || len(h.groups) > groups {
+		return false
+	}
+	known := 0
+	for cookie := range c.Cookies() {
+		if h.flows[cookie] {
+			known++
+		}
+	}
+	return known == len(h.flows)
+}
+
 // take adds a program to what is held.
 func (h *held) take(c *pipeline.Compiler) {
 	for cookie := range c.Cookies() {
@@ -133,7 +148,7 @@ func changeOf(d pipeline.Delta) Change {
 		Meters: d.Meters, AddGroups: d.AddGroups, ModifyGroups: d.ModifyGroups,
 		DeleteCookies: d.DeleteCookies, DeleteGroups: d.DeleteGroups, DeleteMeters: d.DeleteMeters,
 	}
-	if d.Flows > 0 {
+	if d.Flows > 0 || d.Large {
 		ch.AddFlows = d.AddFlows
 	}
 	return ch

@@ -252,6 +252,8 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 	case whole:
 		ch, added = difference(*have, w.compiler, keep)
 		counters = w.compiler.Counters()
+	case delta.Large:
+		ch.AddFlows = then(ch.AddFlows, func() { w.learn(w.compiler.Counters()) })
 	}
 	w.learn(counters)
 	if !ch.Empty() {
@@ -266,6 +268,9 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 	}
 	if whole && keep {
 		have.take(w.compiler)
+		// A switch that had nothing has nothing unknown: what comes next is
+		// the difference to the program.
+		whole = !have.known(w.compiler)
 	}
 	w.compiling.Unlock()
 	if err != nil {

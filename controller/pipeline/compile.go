@@ -141,9 +141,7 @@ func (c *Compiler) Program() Program {
 }
 
 // Flows are all flows, sealed, without reasons, in no particular order. They
-// are written while the loop runs, which must not call Update. A whole mesh
-// that nothing has been asked of since NewCompiler is written for the first
-// time then, so that the switch works while the compiler does.
+// are written while the loop runs, which must not call Update.
 func (c *Compiler) Flows() iter.Seq[flow.Flow] {
 	return func(yield func(flow.Flow) bool) {
 		for key := range c.units {

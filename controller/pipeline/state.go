@@ -32,9 +32,6 @@ type state struct {
 	spread   map[string]bool // services called that need slots
 	wide     bool            // there are few enough of these for large tables
 	counters map[uint64]Counter
-
-	begun bool // there has been an Update
-	first bool // the present Update is the first
 }
 
 // topology is which services belong together.

@@ -14,6 +14,9 @@ import (
 // Delta is what an update changed. Its flows and groups are written when they
 // are ranged over, which must be done before the next Update.
 type Delta struct {
+	// Large says that Flows, Groups and Counters tell only a part: the rest
+	// is known when all has been ranged over.
+	Large         bool
 	Meters        []flow.Meter // added or changed
 	AddGroups     iter.Seq[flow.Group]
 	ModifyGroups  iter.Seq[flow.Group]
@@ -35,6 +38,9 @@ type changes struct {
 	meters  map[uint32]flow.Meter
 	unmeter map[uint32]bool
 	counts  map[uint64]Counter
+
+	many  bool      // new units are written later
+	later []unitKey // these
 }
 
 func newChanges() *changes {
@@ -53,14 +59,16 @@ type dirty struct {
 	all      bool // a number moved: whoever has it is not worth finding
 }
 
-// Update brings the program in step with a snapshot. The delta of the first
-// one says nothing: whoever begins needs the whole program.
+// manyServices is from how many services that change at once on new units are
+// written when they are sent and not before, so that the switch works while
+// the compiler does.
+const manyServices = 100
+
+// Update brings the program in step with a snapshot.
 func (c *Compiler) Update(snap mesh.Snapshot) Delta {
 	ch := newChanges()
 	if c.fabric.Mesh {
 		c.settled()
-		c.first = !c.begun
-		c.begun = true
 		d := &dirty{services: map[string]bool{}, calls: map[callKey]bool{}, binds: map[uint16]bool{}}
 		c.takeUpstreams(snap, d)
 		c.takeServices(snap, d)
@@ -323,6 +331,7 @@ func (c *Compiler) guarded(name string) bool {
 }
 
 func (c *Compiler) rewriteDirty(ch *changes, d *dirty) {
+	ch.many = len(d.services) >= manyServices
 	if d.policy {
 		c.rewrite(ch, unitKey{kind: unitPolicy})
 	}
@@ -348,8 +357,9 @@ func (c *Compiler) metered(name string) bool {
 
 // ensure writes a unit that should exist, and removes one that should not.
 func (c *Compiler) ensure(ch *changes, key unitKey, exists bool) {
-	if exists && c.first && !(key.kind == unitBalance && c.metered(key.name)) {
+	if exists && ch.many && c.units[key] == nil && !(key.kind == unitBalance && c.metered(key.name)) {
 		c.units[key], c.pending[key] = &unit{}, true
+		ch.later = append(ch.later, key)
 	} else if exists {
 		c.rewrite(ch, key)
 	} else if old, ok := c.units[key]; ok {
@@ -472,14 +482,34 @@ func (c *Compiler) delta(ch *changes) Delta {
 					return
 				}
 			}
+			for _, key := range ch.later {
+				if !add || key.kind != unitBalance {
+					continue
+				}
+				s := c.write(key, &sheet{buckets: true})
+				c.record(key, s)
+				if s.group != nil && !yield(*s.group) {
+					return
+				}
+			}
 		}
 	}
 	d := Delta{
+		Large: len(ch.later) > 0,
 		Flows: len(ch.added), Groups: len(ch.groups), Counters: ch.counts,
 		AddFlows: func(yield func(flow.Flow) bool) {
 			for _, key := range ch.units {
 				for _, f := range c.write(key, &sheet{}).flows {
 					if ch.added[f.Cookie] && !yield(f) {
+						return
+					}
+				}
+			}
+			for _, key := range ch.later {
+				s := c.write(key, &sheet{})
+				c.record(key, s)
+				for _, f := range s.flows {
+					if !yield(f) {
 						return
 					}
 				}
@@ -491,7 +521,7 @@ func (c *Compiler) delta(ch *changes) Delta {
 		DeleteMeters:  slices.Sorted(maps.Keys(ch.unmeter)),
 		Meters:        slices.SortedFunc(maps.Values(ch.meters), func(a, b flow.Meter) int { return cmp.Compare(a.ID, b.ID) }),
 	}
-	if added == 0 {
+	if added == 0 && !d.Large {
 		d.AddGroups = nil
 	}
 	if added == len(ch.groups) {
