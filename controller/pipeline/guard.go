@@ -89,6 +89,12 @@ func (c *Compiler) guard(s *sheet, name string) {
 // the end of 80.
 func (c *Compiler) policy(s *sheet) {
 	s.add(TableGuard, priorityMiss, nil, do(out()), "not to a service that somebody may not call")
+	// Of a fragment that does not begin with a whole header, Open vSwitch reads
+	// no ports (ovs-fields(7), "ip_frag"), and the receiver joins them: so
+	// would a connection get in unseen (RFC 1858, section 3). Nothing but a
+	// fragment has port 0, and TCP avoids fragments (RFC 9293, section
+	// 3.7.2).
+	s.add(TableGuard, priorityMain, tcp(flow.TCPDst.Is(0)), nil, "a fragment: nobody can tell whom it calls")
 	s.add(TableIntention, priorityFirst, tcp(flow.TCPFlags.Masked(tcpRST, tcpRST)), do(out()), "a reset harms nobody, and frees the instance")
 	for _, i := range c.rules.toAny {
 		c.rule(s, i)

@@ -158,3 +158,50 @@ func TestExactIntentionBeatsWildcard(t *testing.T) {
 		t.Errorf("the connection to far, which is allowed: %v", err)
 	}
 }
+
+// TestFragmentsDoNotPassTheCheck sends the opening of a connection in two
+// fragments, of which the first is too short to hold a header of TCP (RFC
+// 1858, section 3).
+func TestFragmentsDoNotPassTheCheck(t *testing.T) {
+	r := newRig(t)
+	snap, servers := r.neighbours()
+	open := r.serve("h3", h3+":8080") // no instance of anything
+	snap.DefaultDeny = true
+	r.begin(snap)
+	from := r.raw("h2")
+	answers := make(chan uint16, 16)
+	stop := from.listen(func(h heard) {
+		// A SYN with an ACK, to a port of ours.
+		if b := h.frame; !h.outgoing && len(b) >= 54 && b[23] == 6 && b[47] == 0x12 && b[36]>>4 == 7 {
+			answers <- uint16(b[34])<<8 | uint16(b[35])
+		}
+	})
+	defer stop()
+	send := func(port uint16, first int) {
+		t.Helper()
+		whole := syn(h2, h3, 0x7000+port%16, port, nil)
+		for _, f := range fragments(whole, first) {
+			if err := from.send(frame{mac(t, mac3), mac(t, mac2), etherIPv4, f}.bytes()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := r.mustOpen("h2", 0, open.ID).ask(); err != nil { // ARP is known
+		t.Fatal(err)
+	}
+	for _, first := range []int{8, 16} {
+		send(servers["far"].Addr.Port(), first)
+	}
+	// In one piece, and to a port that nobody guards.
+	if err := from.send(frame{mac(t, mac3), mac(t, mac2), etherIPv4, syn(h2, h3, 0x7000, 8080, nil)}.bytes()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case port := <-answers:
+		if port != 8080 {
+			t.Errorf("port %d answers to fragments, though nobody may call it", port)
+		}
+	case <-time.After(patience):
+		t.Error("no answer of the port that all may call")
+	}
+}

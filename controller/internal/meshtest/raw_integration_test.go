@@ -216,3 +216,21 @@ func (c *collector) String() string {
 
 // marked is the payload that a collector looks for.
 func marked(name string) []byte { return fmt.Appendf(nil, "mark:%s;%d", name, time.Now().UnixNano()) }
+
+// fragments are the packet in two, the first of which has so many bytes of
+// its payload, a multiple of 8 (RFC 791, section 3.2).
+func fragments(packet []byte, first int) [][]byte {
+	piece := func(payload []byte, offset int, more bool) []byte {
+		b := append(append([]byte{}, packet[:20]...), payload...)
+		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+		binary.BigEndian.PutUint16(b[4:], 77)
+		binary.BigEndian.PutUint16(b[6:], uint16(offset/8))
+		if more {
+			b[6] |= 0x20
+		}
+		b[10], b[11] = 0, 0
+		binary.BigEndian.PutUint16(b[10:], checksum(b[:20]))
+		return b
+	}
+	return [][]byte{piece(packet[20:20+first], 0, true), piece(packet[20+first:], first, false)}
+}
