@@ -114,8 +114,7 @@ type page struct {
 
 func newPage() *page { return &page{traffic: metrics.New(time.Now)} }
 
-// of completes the page, before the controller runs. The loop reads the
-// counters now and then by itself, so a scrape does not.
+// of completes the page, before the controller runs.
 func (p *page) of(c *controller.Controller, log *slog.Logger) (http.Handler, error) {
 	e, err := metrics.NewExporter(metrics.Config{Traffic: p.traffic, Loop: c, Refresh: c.Refresh, Logger: log})
 	if err != nil {

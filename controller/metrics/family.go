@@ -47,7 +47,7 @@ func families() []family {
 	add("meshlab_repeated_syn_packets_total", "SYNs sent again because the instance did not answer the first, shown to the controller or not.", packets, []string{"datapath"}, pipeline.CountRepeated)
 	add("meshlab_spoofed_packets_total", "Packets dropped because their source address is not that of the host at the port.", packets, []string{"datapath", "host"}, pipeline.CountSpoofed)
 	add("meshlab_refused_packets_total", "Packets to the mesh answered with a reset, because nothing could take them.", packets, []string{"datapath"}, pipeline.CountRefused)
-	add("meshlab_dns_queries_total", "DNS questions to the virtual address.", packets, []string{"datapath"}, pipeline.CountDNS)
+	add("meshlab_dns_queries_total", "Packets to port 53 of the virtual address: over UDP, questions.", packets, []string{"datapath"}, pipeline.CountDNS)
 	return all
 }
 

@@ -116,6 +116,9 @@ func (c *Compiler) balance(s *sheet, name string) {
 		s.put(f, "%s has %d healthy instances: the client's address tells which", name, len(all))
 		c.affinity(s, svc, all, refused)
 	default:
+		if svc.Affinity {
+			s.warn("service %s has %d healthy instances: its clients do not stay at one, which up to %d can do", name, len(all), mostCandidates)
+		}
 		if len(all) > maxBuckets {
 			s.warn("service %s has %d healthy instances: only the first %d get new connections", name, len(all), maxBuckets)
 			all = all[:maxBuckets]

@@ -13,7 +13,7 @@ import (
 // switch from getting any flow at all.
 func TestMoreInstancesThanAGroupHolds(t *testing.T) {
 	f, dps, _ := hashicups()
-	svc := &mesh.Service{Name: "api"}
+	svc := &mesh.Service{Name: "api", Affinity: true}
 	for i := range 1100 {
 		svc.Instances = append(svc.Instances, inst(fmt.Sprintf("api-%04d", i), fmt.Sprintf("%s:%d", h2, 10000+i)))
 	}
@@ -29,5 +29,8 @@ func TestMoreInstancesThanAGroupHolds(t *testing.T) {
 	}
 	if all := strings.Join(p.Warnings, "; "); !strings.Contains(all, "api has 1100 healthy instances") {
 		t.Errorf("warnings %q do not tell of it", all)
+	}
+	if all := strings.Join(p.Warnings, "; "); !strings.Contains(all, "do not stay at one") {
+		t.Errorf("warnings %q do not tell that affinity is not had", all)
 	}
 }
