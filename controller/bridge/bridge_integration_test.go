@@ -10,15 +10,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netns"
 
 	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/controller/bridge"
@@ -49,7 +44,7 @@ func newLab(t testing.TB) *lab {
 		h := pipeline.Host{Name: fmt.Sprintf("h%d", i), Addr: netip.AddrFrom4([4]byte{192, 168, 1, byte(10 + i)}), MAC: pipeline.MAC{5: byte(i)}}
 		f.Hosts = append(f.Hosts, h)
 		dp.Access[h.Name] = uint32(i)
-		l.addHost(h, i)
+		l.ovs.AddHost(ovstest.Host{Name: h.Name, MAC: h.MAC.String(), Addr: h.Addr.String() + "/24"}, "s1", uint32(i))
 	}
 	dir, err := os.MkdirTemp("", "ctl") // not t.TempDir: a socket's path has at most 107 bytes (unix(7))
 	if err != nil {
@@ -94,34 +89,6 @@ func (l *lab) control(watch func(context.Context, func(mesh.Snapshot)) error) {
 	l.health("the first connection", func(h controller.Health) bool { return h.Datapaths[0].InSync })
 }
 
-func (l *lab) addHost(h pipeline.Host, port int) {
-	l.t.Helper()
-	ns := l.ovs.NetNS + h.Name
-	for _, c := range []string{
-		"ip netns add " + ns,
-		"ip -n " + l.ovs.NetNS + " link add " + h.Name + " type veth peer name eth0 netns " + ns,
-		"ip -n " + l.ovs.NetNS + " link set " + h.Name + " up",
-		"ip netns exec " + ns + " sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
-		"ip -n " + ns + " link set lo up",
-		"ip -n " + ns + " link set eth0 address " + h.MAC.String() + " up",
-		"ip -n " + ns + " addr add " + h.Addr.String() + "/24 dev eth0",
-		"ip netns exec " + ns + " ethtool -K eth0 tx off",
-	} {
-		args := strings.Fields(c)
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			l.t.Fatalf("run %s: %v: %s", c, err, out)
-		}
-		if args[2] == "add" && args[1] == "netns" {
-			l.t.Cleanup(func() {
-				if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {
-					l.t.Errorf("remove %s: %v: %s", ns, err, out)
-				}
-			})
-		}
-	}
-	l.ovs.Vsctl("add-port", "s1", h.Name, "--", "set", "Interface", h.Name, fmt.Sprintf("ofport_request=%d", port))
-}
-
 // health polls for a state of the controller.
 func (l *lab) health(what string, ok func(controller.Health) bool) controller.Health {
 	l.t.Helper()
@@ -155,27 +122,9 @@ func (l *lab) set(instances ...mesh.Instance) controller.Health {
 	return l.health("the snapshot in force", func(h controller.Health) bool { return h.OK && h.Snapshot > before.Snapshot })
 }
 
-// in runs fn with its thread in the namespace of a host.
-func (l *lab) in(host string, fn func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		ns, err := netns.GetFromName(l.ovs.NetNS + host)
-		if err == nil {
-			defer ns.Close()
-			err = netns.Set(ns)
-		}
-		if err == nil {
-			err = fn()
-		}
-		result <- err
-	}()
-	return <-result
-}
-
 func (l *lab) dial(to string) (net.Conn, error) {
 	var conn net.Conn
-	err := l.in("h1", func() (err error) {
+	err := l.ovs.In("h1", func() (err error) {
 		conn, err = net.DialTimeout("tcp4", to, patience)
 		return err
 	})
@@ -220,7 +169,7 @@ func (l *lab) refused(to, when string) {
 func (l *lab) echo(port uint16) mesh.Instance {
 	l.t.Helper()
 	var ln net.Listener
-	if err := l.in("h2", func() (err error) {
+	if err := l.ovs.In("h2", func() (err error) {
 		ln, err = net.Listen("tcp4", fmt.Sprintf(":%d", port))
 		return err
 	}); err != nil {

@@ -102,7 +102,7 @@ func (l *lab) register(client *api.Client, i mesh.Instance, healthPort uint16) (
 	var ln net.Listener
 	open = func() {
 		l.t.Helper()
-		if err := l.in("h2", func() (err error) {
+		if err := l.ovs.In("h2", func() (err error) {
 			ln, err = net.Listen("tcp4", fmt.Sprintf(":%d", healthPort))
 			return err
 		}); err != nil {

@@ -88,7 +88,11 @@ func TestMalformedFrames(t *testing.T) {
 	})
 	running := run([]*client{r.mustOpen("h1", 0, apiAt)})
 	resolver := r.resolver("h1", "udp")
-	memory := inUse()
+	punted := func() uint64 {
+		in := r.ctl.LoopStats().Datapaths[0].PacketIns
+		return in[pipeline.TableName(pipeline.TableDNS)] + in[pipeline.TableName(pipeline.TableRefuse)]
+	}
+	memory, asBefore := inUse(), punted()
 	dials := r.dials.Load()
 
 	const fast, slow, longest = 20_000, 20_000, 30 * time.Second
@@ -140,6 +144,12 @@ func TestMalformedFrames(t *testing.T) {
 		total, time.Since(start).Round(time.Millisecond), asked, lost, called)
 	if total < n {
 		t.Errorf("%d frames were sent in %v, want %d", total, longest, n)
+	}
+	// A meter for each port: 1,000 a second, and 500 at once (docs/pipeline.md).
+	if got, most := float64(punted()-asBefore), 1000*time.Since(start).Seconds()+500+float64(asked); got > 1.1*most {
+		t.Errorf("the controller was given %.0f packets, want at most %.0f", got, most)
+	} else {
+		t.Logf("the controller was given %.0f packets of at most %.0f", got, most)
 	}
 	if took := r.taken("h2"); took < slow/2 {
 		t.Errorf("only %d of these frames came to the tables", took)
