@@ -65,8 +65,13 @@ func TestFailingInstanceIsEjected(t *testing.T) {
 			mend := fail(r)
 			servers := []*server{r.serve("h2", h2+":8001"), r.serve("h3", h3+":8002"), {Instance: instance(bad)}}
 			r.begin(fragile(api(t, servers...), 8*time.Second, 50))
+			// No port twice: the opening of a connection that was not answered stays
+			// stored for some 30 s, and would bring another from its port to the
+			// same instance, as if the SYN had been sent again.
+			port := uint16(1999)
 			call := func() error {
-				conn, err := r.dial("h1", 0, apiAt, 1500*time.Millisecond) // a SYN is sent again after 1 s
+				port++
+				conn, err := r.dial("h1", port, apiAt, 1500*time.Millisecond) // a SYN is sent again after 1 s
 				if err == nil {
 					err = conn.(*net.TCPConn).SetLinger(0)
 					conn.Close()
