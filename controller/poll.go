@@ -27,6 +27,11 @@ func (w *worker) poll(ctx context.Context, sw Switch) {
 			return
 		case <-timer.C:
 		}
+		if !w.compiling.TryLock() { // a change is on its way, which may be large
+			timer.Reset(pollEvery / 10)
+			continue
+		}
+		w.compiling.Unlock()
 		start := time.Now()
 		if err := w.sample(ctx, sw); err != nil && ctx.Err() == nil {
 			w.log.Debug("counters not read", "error", err)
