@@ -140,7 +140,7 @@ func (c *Compiler) slots(all []choice, refused float64, wide bool) [][]flow.Acti
 	var candidates []candidate
 	var actions [][]flow.Action
 	for _, ch := range all {
-		candidates = append(candidates, candidate{key: ch.Addr.String(), share: ch.share})
+		candidates = append(candidates, candidate{key: markKey(ch.Addr), share: ch.share})
 		actions = append(actions, choose(ch))
 	}
 	if refused > 0 {
@@ -165,7 +165,7 @@ func (c *Compiler) contents(all []choice, refused float64) uint64 {
 	for _, ch := range all {
 		put(uint64(ch.number))
 		put(math.Float64bits(ch.share))
-		_, _ = io.WriteString(h, ch.Addr.String())
+		_, _ = io.WriteString(h, markKey(ch.Addr))
 	}
 	put(math.Float64bits(refused))
 	if c.wide {

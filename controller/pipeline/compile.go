@@ -255,10 +255,11 @@ func (c *Compiler) Size() (flows, groups int) {
 // Instance tells the service and the instance that have a number: that in
 // ct_mark and regInstance of a packet.
 func (c *Compiler) Instance(number uint32) (service string, i mesh.Instance, ok bool) {
-	addr, err := netip.ParseAddrPort(c.marks.names[number])
-	if err != nil {
+	key, ok := c.marks.names[number]
+	if !ok {
 		return "", mesh.Instance{}, false
 	}
+	addr := addrOf(key)
 	service, id := c.owner(addr)
 	svc := c.services[service]
 	if svc == nil {

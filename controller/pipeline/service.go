@@ -64,7 +64,7 @@ func (c *Compiler) usable(svc *mesh.Service, warn func(format string, args ...an
 		} else if id != i.ID {
 			continue // the same address twice in one service
 		}
-		out = append(out, instance{i, c.marks.of(i.Addr.String())})
+		out = append(out, instance{i, c.marks.of(markKey(i.Addr))})
 	}
 	return out
 }

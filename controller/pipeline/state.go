@@ -72,6 +72,17 @@ func poolNumber(number uint32) pool {
 	return pool{number: number, zone: uint16(number%zones) + 1}
 }
 
+// markKey is an IPv4 address and port as the name of a number: 6 bytes, as
+// numbers are looked up for every flow.
+func markKey(a addrPort) string {
+	b := a.Addr().As4()
+	return string([]byte{b[0], b[1], b[2], b[3], byte(a.Port() >> 8), byte(a.Port())})
+}
+
+func addrOf(key string) addrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{key[0], key[1], key[2], key[3]}), uint16(key[4])<<8|uint16(key[5]))
+}
+
 // poolOf is the pool that a service belongs to.
 func (s *state) poolOf(service string) pool {
 	if p, ok := s.pools[service]; ok {

@@ -215,7 +215,7 @@ func (c *Compiler) claim(d *dirty, name string, addr addrPort) {
 		return
 	}
 	if len(all) == 0 {
-		d.all = len(c.marks.add(addr.String())) > 0 || d.all
+		d.all = len(c.marks.add(markKey(addr))) > 0 || d.all
 	}
 	c.claims[addr] = append(slices.Clip(all), name)
 	if len(all) > 0 {
@@ -231,7 +231,7 @@ func (c *Compiler) disclaim(d *dirty, name string, addr addrPort) {
 		return
 	}
 	delete(c.claims, addr)
-	d.all = len(c.marks.drop(addr.String())) > 0 || d.all
+	d.all = len(c.marks.drop(markKey(addr))) > 0 || d.all
 }
 
 func (c *Compiler) dirtyClaims(d *dirty, addr addrPort) {
