@@ -134,11 +134,11 @@ func (c *Controller) Run(ctx context.Context) error {
 		})
 	}
 	if c.cfg.Status != "" {
-		ln, err := listenStatus(c.cfg.Status)
+		ln, err := Listen(c.cfg.Status)
 		if err != nil {
 			return fmt.Errorf("run controller: %w", err)
 		}
-		start("serve status", func(ctx context.Context) error { return serveStatus(ctx, ln, c.Handler()) })
+		start("serve status", func(ctx context.Context) error { return Serve(ctx, ln, c.Handler()) })
 	}
 	start("watch registry", c.watch)
 	start("watch network", c.watchNetwork)

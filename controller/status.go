@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -220,31 +221,31 @@ func (s *status) handler() http.Handler {
 	return mux
 }
 
-// listenStatus listens at a unix socket, in place of one that a dead process
-// has left behind.
-func listenStatus(path string) (net.Listener, error) {
+// Listen listens at a unix socket, in place of one that a dead process has
+// left behind. It makes the folder when it is missing.
+func Listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make folder of socket: %w", err)
+	}
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		conn.Close()
-		return nil, fmt.Errorf("listen for status at %s: another controller answers there; stop it or choose another path", path)
+		return nil, fmt.Errorf("another controller answers at %s; stop it, or choose another path", path)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("remove the stale status socket: %w", err)
+			return nil, fmt.Errorf("remove stale socket: %w", err)
 		}
 	}
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen for status: %w", err)
-	}
-	return ln, nil
+	return net.Listen("unix", path)
 }
 
-func serveStatus(ctx context.Context, ln net.Listener, h http.Handler) error {
+// Serve answers at a listener until ctx ends, and returns ctx's error then.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return ctx.Err()
 }

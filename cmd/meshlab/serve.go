@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,7 +35,7 @@ func (d *daemon) serve(ctx context.Context, all *errgroup.Group, cfg controller.
 	}
 	var places []place
 	if cfg.Status != "" {
-		places = append(places, place{func() (net.Listener, error) { return listenUnix(cfg.Status) }, socket})
+		places = append(places, place{func() (net.Listener, error) { return controller.Listen(cfg.Status) }, socket})
 	}
 	if cfg.Metrics != "" {
 		places = append(places, place{func() (net.Listener, error) { return net.Listen("tcp", cfg.Metrics) }, web})
@@ -49,7 +46,7 @@ func (d *daemon) serve(ctx context.Context, all *errgroup.Group, cfg controller.
 			if err != nil {
 				return fmt.Errorf("listen: %w", err)
 			}
-			all.Go(func() error { return serveHTTP(ctx, ln, p.handler) })
+			all.Go(func() error { return controller.Serve(ctx, ln, p.handler) })
 		}
 		return nil
 	}
@@ -67,7 +64,7 @@ func (d *daemon) serve(ctx context.Context, all *errgroup.Group, cfg controller.
 			if err != nil {
 				return err
 			}
-			return serveHTTP(ctx, ln, p.handler)
+			return controller.Serve(ctx, ln, p.handler)
 		})
 	}
 	return nil
@@ -85,9 +82,9 @@ func (d *daemon) serveWaiting(ctx context.Context, path string, status http.Hand
 		}
 		stop()
 	}()
-	ln, err := d.listen(waiting, func() (net.Listener, error) { return listenUnix(path) })
+	ln, err := d.listen(waiting, func() (net.Listener, error) { return controller.Listen(path) })
 	if err == nil {
-		err = serveHTTP(waiting, ln, status)
+		err = controller.Serve(waiting, ln, status)
 	}
 	if waiting.Err() != nil {
 		return ctx.Err() // nil: it works now
@@ -113,32 +110,4 @@ func (d *daemon) listen(ctx context.Context, try func() (net.Listener, error)) (
 		case <-t.C:
 		}
 	}
-}
-
-func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	}
-	return ctx.Err()
-}
-
-// listenUnix listens at a unix socket, in place of one that a dead process
-// has left behind. It makes the folder when it is missing.
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make folder of socket: %w", err)
-	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("another controller answers at %s; stop it, or choose another path", path)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("remove stale socket: %w", err)
-		}
-	}
-	return net.Listen("unix", path)
 }
