@@ -86,7 +86,7 @@ func (l *lab) control(watch func(context.Context, func(mesh.Snapshot)) error) {
 		}
 		l.client.Close()
 	})
-	l.health("the first connection", func(h controller.Health) bool { return h.Datapaths[0].InSync })
+	l.health("the first connection", func(h controller.Health) bool { return len(h.Datapaths) > 0 && h.Datapaths[0].InSync })
 }
 
 // health polls for a state of the controller.
