@@ -11,7 +11,7 @@ import (
 
 // SchemaVersion is the version of the result document. It grows with every
 // change that a reader of older documents would stumble over.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Result is the document that one run of `meshlab bench` writes.
 type Result struct {
@@ -26,6 +26,19 @@ type Result struct {
 	Labs          []LabInfo   `json:"labs"`
 	Ceiling       []Ceiling   `json:"generator_ceiling"`
 	Cells         []Cell      `json:"cells"`
+
+	// Of schema_version 2 on.
+	Scenarios   []ScenarioInfo `json:"scenarios,omitempty"`
+	Duets       []Duet         `json:"duets,omitempty"`
+	Ramps       []Ramp         `json:"ramps,omitempty"`
+	Waterfalls  []Waterfall    `json:"waterfalls,omitempty"`
+	Calibration *Calibration   `json:"calibration,omitempty"` // of the machine; nil: it is not calibrated
+}
+
+// ScenarioInfo is a scenario file of the run.
+type ScenarioInfo struct {
+	Name string `json:"name"`
+	File string `json:"file"` // its whole text
 }
 
 // Environment is what a reader must know of the machine to believe, or to
@@ -48,6 +61,7 @@ type Environment struct {
 	TxChecksumOffload bool   `json:"tx_checksum_offload"`
 	SwitchBufferBytes int    `json:"switch_buffer_bytes,omitempty"` // receive buffer of each port of a userspace datapath
 	Root              bool   `json:"root"`                          // false: run by an ordinary user
+	Fingerprint       string `json:"fingerprint,omitempty"`         // of what a calibration depends on; see Environment.Sum
 }
 
 // MeshInfo tells what a mesh gives beside latency, so that nobody compares
@@ -67,7 +81,25 @@ type LabInfo struct {
 	File string `json:"file"` // the lab file's whole text
 	SVG  string `json:"svg"`  // the picture of its topology
 
-	Traffic *Traffic `json:"traffic,omitempty"` // nil: no mesh of the run counts, or its counters could not be read
+	Traffic *Traffic      `json:"traffic,omitempty"` // nil: no mesh of the run counts, or its counters could not be read
+	Links   []LinkTraffic `json:"links,omitempty"`   // what the links carried under load
+}
+
+// LinkTraffic is what a link of the topology carried while a mesh was under
+// load, in both directions.
+type LinkTraffic struct {
+	Mesh    string  `json:"mesh"`
+	A       string  `json:"a"` // endpoints as in the lab file: node:interface
+	B       string  `json:"b"`
+	Seconds float64 `json:"seconds"`
+	AToB    Counter `json:"a_to_b"`
+	BToA    Counter `json:"b_to_a"`
+}
+
+// Counter is traffic in one direction.
+type Counter struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"` // with Ethernet headers
 }
 
 // Pods tells how the services are spread, in the thesis' words.
@@ -119,19 +151,4 @@ type Attempt struct {
 
 	HDR    string          `json:"hdr"`    // of the successes: hdrhistogram V2 compressed, base64; microseconds; empty without a success
 	Fortio json.RawMessage `json:"fortio"` // of the successes: stats.HistogramData of Fortio; seconds
-}
-
-// LoadSpec is one attempt to be made: what `meshlab load` reads on its
-// standard input, inside the client host's namespace.
-type LoadSpec struct {
-	URL         string            `json:"url"`
-	Method      string            `json:"method"`
-	Headers     map[string]string `json:"headers,omitempty"`
-	Body        string            `json:"body,omitempty"`
-	Status      int               `json:"status"`             // expected
-	Contains    []string          `json:"contains,omitempty"` // expected in the body
-	Connections int               `json:"connections"`
-	Requests    int               `json:"requests"`
-	Timeout     time.Duration     `json:"timeout"` // of one request, nanoseconds
-	Limit       time.Duration     `json:"limit"`   // of the whole attempt, nanoseconds; what was not sent by then is an error
 }

@@ -9,9 +9,9 @@ import (
 // Target is a lab in which a mesh runs, as seen from its client host.
 type Target interface {
 	// Spec returns what a request of the lab file is under this mesh: URL,
-	// method, headers, body and what is expected. Run fills in the rest. It
-	// returns an error when the lab has no such request.
-	Spec(request string) (LoadSpec, error)
+	// method, headers, body and what is expected. It returns an error when the
+	// lab has no such request.
+	Spec(request string) (RequestSpec, error)
 	// Load makes one attempt. Requests that go wrong are counted in the
 	// Attempt; an error means that the attempt could not be made at all.
 	Load(ctx context.Context, spec LoadSpec) (Attempt, error)
@@ -91,16 +91,14 @@ func runStep(ctx context.Context, c Config, s Step, target Target) (Attempt, err
 	if err := ctx.Err(); err != nil {
 		return Attempt{}, fmt.Errorf("measure %s: %w", name, err)
 	}
-	spec, err := target.Spec(s.Request)
+	request, err := target.Spec(s.Request)
 	if err != nil {
 		return Attempt{}, fmt.Errorf("look up request %q of the lab: %w", s.Request, err)
 	}
-	spec.Connections = s.Connections
-	spec.Requests = c.Count
+	spec := LoadSpec{RequestSpec: request, Connections: s.Connections, Requests: c.Count, Timeout: c.Timeout, Limit: c.Limit}
 	if s.WarmUp() {
 		spec.Requests = max(c.WarmUp, s.Connections)
 	}
-	spec.Timeout, spec.Limit = c.Timeout, c.Limit
 
 	ctx, cancel := context.WithTimeout(ctx, c.Limit+c.Timeout+spare)
 	defer cancel()

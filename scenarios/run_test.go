@@ -24,11 +24,11 @@ type call struct {
 	spec LoadSpec
 }
 
-func (f fakeTarget) Spec(request string) (LoadSpec, error) {
+func (f fakeTarget) Spec(request string) (RequestSpec, error) {
 	if request == "unknown" {
-		return LoadSpec{}, errors.New("the lab has frontend and api")
+		return RequestSpec{}, errors.New("the lab has frontend and api")
 	}
-	return LoadSpec{URL: "http://" + f.mesh + "/" + request, Status: 200}, nil
+	return RequestSpec{URL: "http://" + f.mesh + "/" + request, Status: 200}, nil
 }
 
 func (f fakeTarget) Load(ctx context.Context, spec LoadSpec) (Attempt, error) {
@@ -78,7 +78,7 @@ func TestRun(t *testing.T) {
 	}
 	for i, s := range steps {
 		want := LoadSpec{
-			URL: "http://" + s.Mesh + "/api", Status: 200,
+			RequestSpec: RequestSpec{URL: "http://" + s.Mesh + "/api", Status: 200},
 			Connections: s.Connections, Requests: 10, Timeout: c.Timeout, Limit: c.Limit,
 		}
 		if s.WarmUp() {

@@ -322,7 +322,7 @@ type benchTarget struct {
 	seconds *float64 // that attempts have taken
 }
 
-func (t benchTarget) Spec(request string) (scenarios.LoadSpec, error) {
+func (t benchTarget) Spec(request string) (scenarios.RequestSpec, error) {
 	return supervisor.Spec(t.lab, t.mesh, request)
 }
 

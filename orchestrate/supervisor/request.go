@@ -22,13 +22,13 @@ import (
 )
 
 // Spec is what a request of the lab file is under a mesh.
-func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.LoadSpec, error) {
+func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.RequestSpec, error) {
 	req, ok := lab.Requests[name]
 	if !ok {
-		return scenarios.LoadSpec{}, fmt.Errorf("lab %s has no request %q: it has %v", lab.Name, name, slices.Sorted(maps.Keys(lab.Requests)))
+		return scenarios.RequestSpec{}, fmt.Errorf("lab %s has no request %q: it has %v", lab.Name, name, slices.Sorted(maps.Keys(lab.Requests)))
 	}
 	if lab.Client == nil {
-		return scenarios.LoadSpec{}, fmt.Errorf("lab %s has no client to send requests from", lab.Name)
+		return scenarios.RequestSpec{}, fmt.Errorf("lab %s has no client to send requests from", lab.Name)
 	}
 	for _, u := range lab.Client.Upstreams {
 		if u.Service != req.To {
@@ -36,14 +36,14 @@ func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.LoadSpec
 		}
 		addr, err := mesh.Address(lab, u)
 		if err != nil {
-			return scenarios.LoadSpec{}, err
+			return scenarios.RequestSpec{}, err
 		}
-		return scenarios.LoadSpec{
+		return scenarios.RequestSpec{
 			URL: "http://" + addr + req.Path, Method: req.Method, Headers: req.Headers, Body: req.Body,
 			Status: req.Expect.Status, Contains: req.Expect.Contains,
 		}, nil
 	}
-	return scenarios.LoadSpec{}, fmt.Errorf("request %s: the client has no upstream %s", name, req.To)
+	return scenarios.RequestSpec{}, fmt.Errorf("request %s: the client has no upstream %s", name, req.To)
 }
 
 // firstRequests sends every request of the lab file once from the client
@@ -65,7 +65,7 @@ func (r *raising) firstRequests(ctx context.Context) (string, error) {
 	return strings.Join(names, ", ") + " answered as expected", nil
 }
 
-func (r *raising) untilRight(ctx context.Context, spec scenarios.LoadSpec) error {
+func (r *raising) untilRight(ctx context.Context, spec scenarios.RequestSpec) error {
 	last := errors.New("no answer yet")
 	for {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -86,7 +86,7 @@ func (r *raising) untilRight(ctx context.Context, spec scenarios.LoadSpec) error
 }
 
 // requestOnce sends one request from a host and checks the answer.
-func requestOnce(ctx context.Context, node string, spec scenarios.LoadSpec) error {
+func requestOnce(ctx context.Context, node string, spec scenarios.RequestSpec) error {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, network, addr string) (net.Conn, error) { return dialFrom(ctx, node, addr) },

@@ -47,8 +47,10 @@ func Ceiling(ctx context.Context, connections, requests int) (_ scenarios.Ceilin
 	}()
 
 	spec := scenarios.LoadSpec{
-		URL:    "http://" + listener.Addr().String() + "/",
-		Method: http.MethodGet, Status: http.StatusOK, Contains: []string{"meshlab"},
+		RequestSpec: scenarios.RequestSpec{
+			URL:    "http://" + listener.Addr().String() + "/",
+			Method: http.MethodGet, Status: http.StatusOK, Contains: []string{"meshlab"},
+		},
 		Connections: connections,
 		Timeout:     10 * time.Second, Limit: time.Minute,
 	}

@@ -25,7 +25,7 @@ import (
 
 func specFor(url string) scenarios.LoadSpec {
 	return scenarios.LoadSpec{
-		URL: url, Method: http.MethodGet, Status: http.StatusOK, Contains: []string{"coffee"},
+		RequestSpec: scenarios.RequestSpec{URL: url, Method: http.MethodGet, Status: http.StatusOK, Contains: []string{"coffee"}},
 		Connections: 4, Requests: 42, Timeout: 5 * time.Second, Limit: 30 * time.Second,
 	}
 }
