@@ -6,6 +6,7 @@ import "time"
 // variants, each a lab of its own, compared trial by trial.
 type Duet struct {
 	Scenario    string       `json:"scenario"`
+	Request     string       `json:"request,omitempty"` // of the lab file, when each is measured by itself; empty: a mix
 	Lab         string       `json:"lab"`
 	Pods        Pods         `json:"pods"`
 	Method      Method       `json:"method"`
