@@ -36,10 +36,7 @@ type Options struct {
 func Parse(filename string, src []byte, opt Options) (*Lab, error) {
 	p := &problems{}
 	var f fileLab
-	if root := readDocument(p, src); root != nil {
-		d := &decoder{problems: p}
-		d.decode(root, reflect.ValueOf(&f).Elem(), "the lab")
-	}
+	readDocument(p, src, fileKind{"lab", "name, nodes and links"}, reflect.ValueOf(&f).Elem())
 	if tooLarge(p, &f) || len(p.list) > 0 && len(f.Nodes) == 0 {
 		return nil, p.err(filename)
 	}
@@ -51,11 +48,25 @@ func Parse(filename string, src []byte, opt Options) (*Lab, error) {
 	return lab, nil
 }
 
-// readDocument returns the one document of the source, or nil after it has
+// fileKind is a kind of file, for messages.
+type fileKind struct {
+	name  string // one word
+	needs string // the keys that such a file must have
+}
+
+// readDocument reads the one document of the source into v, which is a struct.
+func readDocument(p *problems, src []byte, kind fileKind, v reflect.Value) {
+	if root := document(p, src, kind); root != nil {
+		d := &decoder{problems: p}
+		d.decode(root, v, "the "+kind.name)
+	}
+}
+
+// document returns the one document of the source, or nil after it has
 // reported why there is none.
-func readDocument(p *problems, src []byte) ast.Node {
+func document(p *problems, src []byte, kind fileKind) ast.Node {
 	if len(src) > maxSource {
-		p.addf(place{}, "the file has %d bytes; a lab file may have at most %d", len(src), maxSource)
+		p.addf(place{}, "the file has %d bytes; a %s file may have at most %d", len(src), kind.name, maxSource)
 		return nil
 	}
 	file, err := parseYAML(src)
@@ -66,7 +77,7 @@ func readDocument(p *problems, src []byte) ast.Node {
 	var deep *depthError
 	switch {
 	case errors.As(err, &deep):
-		p.addf(deep.place, "mappings and lists are nested too deeply; a lab file needs far less than %d levels", maxDepth)
+		p.addf(deep.place, "mappings and lists are nested too deeply; a %s file needs far less than %d levels", kind.name, maxDepth)
 		return nil
 	case errors.As(err, &se):
 		p.addf(placeOfToken(se.GetToken()), "not YAML: %s", se.GetMessage())
@@ -81,13 +92,13 @@ func readDocument(p *problems, src []byte) ast.Node {
 			continue
 		}
 		if root != nil {
-			p.addf(placeOf(doc.Body), "a second YAML document; a lab file has one")
+			p.addf(placeOf(doc.Body), "a second YAML document; a %s file has one", kind.name)
 			return nil
 		}
 		root = doc.Body
 	}
 	if root == nil {
-		p.addf(place{}, "the file says nothing; a lab needs at least name, nodes and links")
+		p.addf(place{}, "the file says nothing; a %s needs at least %s", kind.name, kind.needs)
 	}
 	return root
 }
