@@ -20,7 +20,8 @@ import (
 	"meshlab.dev/meshlab/orchestrate/netns"
 )
 
-// Command is a command to run inside a lab.
+// Command is a command to run inside a lab. It comes over the exec socket as
+// JSON after its length, with which its three standard files come.
 type Command struct {
 	Node string   `json:"node"` // a host; a switch or "" is where the switches are
 	Args []string `json:"args"`
@@ -91,12 +92,30 @@ func Exec(path string, cmd Command, stdio Stdio, signals <-chan os.Signal) (int,
 	return out.Exit, nil
 }
 
-// serveExec answers commands until the listener is closed.
+// serveExec answers commands and requests for sockets until the listener is
+// closed.
 func (s *Supervisor) serveExec(l *net.UnixListener) {
-	accept(l, func(c net.Conn) {
-		out := s.runCommand(c.(*net.UnixConn)) // of a unix listener
-		_ = json.NewEncoder(c).Encode(out)     // the caller may be gone: nothing to do then
-	})
+	accept(l, func(c net.Conn) { s.answerExec(c.(*net.UnixConn)) }) // of a unix listener
+}
+
+func (s *Supervisor) answerExec(c *net.UnixConn) {
+	req, files, err := receiveExec(c)
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	if len(files) == 0 {
+		s.serveSockets(c, req.Sockets, err)
+		return
+	}
+	out := outcome{}
+	if err != nil {
+		out.Error = err.Error()
+	} else {
+		out = s.runCommand(c, req.Command, files)
+	}
+	_ = json.NewEncoder(c).Encode(out) // the caller may be gone: nothing to do then
 }
 
 // accept handles every connection in a goroutine of its own, and closes it
@@ -119,16 +138,9 @@ func accept(l net.Listener, handle func(net.Conn)) {
 	}
 }
 
-func (s *Supervisor) runCommand(c *net.UnixConn) outcome {
-	cmd, files, err := receiveCommand(c)
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	if err != nil {
-		return outcome{Error: err.Error()}
-	}
+// runCommand runs a command with its three standard files; c brings signals,
+// and the end of the caller.
+func (s *Supervisor) runCommand(c *net.UnixConn, cmd Command, files []*os.File) outcome {
 	ns, err := s.namespaceOf(cmd.Node)
 	if err != nil {
 		return outcome{Error: err.Error()}
@@ -178,47 +190,69 @@ func (s *Supervisor) runCommand(c *net.UnixConn) outcome {
 	return outcome{Error: err.Error()}
 }
 
-func receiveCommand(c *net.UnixConn) (cmd Command, files []*os.File, err error) {
+// execRequest is what arrives at the exec socket: a command with three files,
+// or a request for sockets with none.
+type execRequest struct {
+	Command
+	Sockets *SocketRequest `json:"sockets"`
+}
+
+// receiveExec reads one request. Files are to be closed, with an error too.
+func receiveExec(c *net.UnixConn) (req execRequest, files []*os.File, err error) {
 	head, oob := make([]byte, 4), make([]byte, unix.CmsgSpace(3*4))
 	n, oobn, _, _, err := c.ReadMsgUnix(head, oob)
 	if err != nil {
-		return cmd, nil, fmt.Errorf("receive command: %w", err)
+		return req, nil, fmt.Errorf("receive command: %w", err)
+	}
+	if files, err = receivedFiles(oob[:oobn]); err != nil {
+		return req, files, err
 	}
 	if n != len(head) {
-		return cmd, nil, fmt.Errorf("receive command: head of %d bytes instead of %d", n, len(head))
+		return req, files, fmt.Errorf("receive command: head of %d bytes instead of %d", n, len(head))
 	}
-	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if len(files) != 3 && len(files) != 0 {
+		return req, files, fmt.Errorf("receive files of command: %d instead of 3", len(files))
+	}
+	size := binary.BigEndian.Uint32(head)
+	if size > maxCommand {
+		return req, files, fmt.Errorf("receive command: %d bytes, over %d", size, maxCommand)
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(c, body); err != nil {
+		return req, files, fmt.Errorf("receive command: %w", err)
+	}
+	if err := json.Unmarshal(body, &req); err != nil {
+		return req, files, fmt.Errorf("receive command: %w", err)
+	}
+	switch {
+	case len(files) == 0 && req.Sockets == nil:
+		return req, files, errors.New("receive files of command: 0 instead of 3")
+	case len(files) == 0:
+		return req, files, nil
+	case req.Sockets != nil:
+		return req, files, fmt.Errorf("receive request for sockets: %d files instead of 0", len(files))
+	case len(req.Args) == 0 || req.Args[0] == "":
+		return req, files, errors.New("run command: no command given")
+	}
+	return req, files, nil
+}
+
+func receivedFiles(oob []byte) (files []*os.File, err error) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return cmd, nil, fmt.Errorf("receive files of command: %w", err)
+		return nil, fmt.Errorf("receive files of command: %w", err)
 	}
 	for _, m := range msgs {
 		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			return cmd, files, fmt.Errorf("receive files of command: %w", err)
+			return files, fmt.Errorf("receive files of command: %w", err)
 		}
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "stdio"))
 		}
 	}
-	if len(files) != 3 {
-		return cmd, files, fmt.Errorf("receive files of command: %d instead of 3", len(files))
-	}
-	size := binary.BigEndian.Uint32(head)
-	if size > maxCommand {
-		return cmd, files, fmt.Errorf("receive command: %d bytes, over %d", size, maxCommand)
-	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(c, body); err != nil {
-		return cmd, files, fmt.Errorf("receive command: %w", err)
-	}
-	if err := json.Unmarshal(body, &cmd); err != nil {
-		return cmd, files, fmt.Errorf("receive command: %w", err)
-	}
-	if len(cmd.Args) == 0 || cmd.Args[0] == "" {
-		return cmd, files, errors.New("run command: no command given")
-	}
-	return cmd, files, nil
+	return files, nil
 }
 
 // program is the path of a command of a node: Consul's is that of the lab,

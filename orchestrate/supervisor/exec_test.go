@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ func pair(t testing.TB) (verb, sup *net.UnixConn) {
 
 // receive sends head with files number of descriptors, then body, then ends,
 // and returns what the supervisor makes of it.
-func receive(t testing.TB, head []byte, files int, body []byte) (Command, []*os.File, error) {
+func receive(t testing.TB, head []byte, files int, body []byte) (execRequest, []*os.File, error) {
 	t.Helper()
 	verb, sup := pair(t)
 	var rights []byte
@@ -65,33 +66,36 @@ func receive(t testing.TB, head []byte, files int, body []byte) (Command, []*os.
 		_, _ = verb.Write(body) // the receiver may stop before the end
 		verb.Close()
 	}()
-	return receiveCommand(sup)
+	return receiveExec(sup)
 }
 
 func head(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
 
 func TestReceiveCommand(t *testing.T) {
 	good := []byte(`{"node":"h1","args":["true"]}`)
+	sockets := []byte(`{"sockets":{"node":"h1","network":"tcp4","count":2}}`)
 	for name, tc := range map[string]struct {
 		head  []byte
 		files int
 		body  []byte
 		want  string // part of the error
 	}{
-		"good":            {head(len(good)), 3, good, ""},
-		"nothing":         {nil, 0, nil, "receive command"},
-		"head cut off":    {head(5)[:3], 3, nil, "head of 3 bytes"},
-		"no files":        {head(len(good)), 0, good, "0 instead of 3"},
-		"two files":       {head(len(good)), 2, good, "2 instead of 3"},
-		"too many files":  {head(len(good)), 9, good, "instead of 3"},
-		"too long":        {head(maxCommand + 1), 3, good, "over 1048576"},
-		"longest number":  {[]byte{255, 255, 255, 255}, 3, good, "over 1048576"},
-		"body cut off":    {head(len(good) + 1), 3, good, "EOF"},
-		"no JSON":         {head(4), 3, []byte("true"), "receive command"},
-		"no command":      {head(2), 3, []byte("{}"), "no command"},
-		"an empty name":   {head(13), 3, []byte(`{"args":[""]}`), "no command"},
-		"empty body":      {head(0), 3, nil, "receive command"},
-		"body twice over": {head(len(good)), 3, append(good[:len(good):len(good)], good...), ""},
+		"good":              {head(len(good)), 3, good, ""},
+		"nothing":           {nil, 0, nil, "receive command"},
+		"head cut off":      {head(5)[:3], 3, nil, "head of 3 bytes"},
+		"no files":          {head(len(good)), 0, good, "0 instead of 3"},
+		"sockets + files":   {head(len(sockets)), 3, sockets, "3 files instead of 0"},
+		"two files":         {head(len(good)), 2, good, "2 instead of 3"},
+		"too many files":    {head(len(good)), 9, good, "instead of 3"},
+		"too long":          {head(maxCommand + 1), 3, good, "over 1048576"},
+		"longest number":    {[]byte{255, 255, 255, 255}, 3, good, "over 1048576"},
+		"body cut off":      {head(len(good) + 1), 3, good, "EOF"},
+		"no JSON":           {head(4), 3, []byte("true"), "receive command"},
+		"no command":        {head(2), 3, []byte("{}"), "no command"},
+		"an empty name":     {head(13), 3, []byte(`{"args":[""]}`), "no command"},
+		"empty body":        {head(0), 3, nil, "receive command"},
+		"no JSON, no files": {head(4), 0, []byte("true"), "receive command"},
+		"body twice over":   {head(len(good)), 3, append(good[:len(good):len(good)], good...), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd, files, err := receive(t, tc.head, tc.files, tc.body)
@@ -99,7 +103,7 @@ func TestReceiveCommand(t *testing.T) {
 				f.Close()
 			}
 			if tc.want == "" {
-				if err != nil || len(files) != 3 || cmd.Node != "h1" || cmd.Args[0] != "true" {
+				if err != nil || len(files) != 3 || cmd.Node != "h1" || cmd.Args[0] != "true" || cmd.Sockets != nil {
 					t.Errorf("%+v, %d files, %v", cmd, len(files), err)
 				}
 				return
@@ -114,8 +118,10 @@ func TestReceiveCommand(t *testing.T) {
 func FuzzReceiveCommand(f *testing.F) {
 	f.Add([]byte(`{"node":"h1","args":["true"],"env":["A=b"],"tty":true}`), uint32(54), uint8(3))
 	f.Add([]byte(`{}`), uint32(1<<31), uint8(0))
+	f.Add([]byte(`{"sockets":{"node":"h1","network":"udp4","count":3}}`), uint32(52), uint8(0))
+	f.Add([]byte(`{"sockets":null,"args":["true"]}`), uint32(32), uint8(3))
 	f.Fuzz(func(t *testing.T, body []byte, size uint32, files uint8) {
-		cmd, got, err := receive(t, head(int(size)), int(files%8), body)
+		req, got, err := receive(t, head(int(size)), int(files%8), body)
 		for _, f := range got {
 			f.Close()
 		}
@@ -125,9 +131,11 @@ func FuzzReceiveCommand(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var same Command
-		if int(size) > len(body) || json.Unmarshal(body[:size], &same) != nil || len(cmd.Args) == 0 || len(got) != 3 {
-			t.Errorf("%+v, %d files out of %d, %d, %q", cmd, len(got), files, size, body)
+		command := len(got) == 3 && len(req.Args) > 0 && req.Sockets == nil
+		wish := len(got) == 0 && req.Sockets != nil
+		var same execRequest
+		if int(size) > len(body) || json.Unmarshal(body[:size], &same) != nil || !command && !wish {
+			t.Errorf("%+v, %d files out of %d, %d, %q", req, len(got), files, size, body)
 		}
 	})
 }
@@ -141,7 +149,7 @@ func execServer(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	s := &Supervisor{}
+	s := &Supervisor{log: slog.New(slog.DiscardHandler)}
 	go s.serveExec(l)
 	return path
 }
@@ -215,7 +223,17 @@ func TestExecCallerGone(t *testing.T) {
 	}
 	w.Close()
 	ended := make(chan outcome, 1)
-	go func() { ended <- s.runCommand(sup) }()
+	req, files, err := receiveExec(sup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		out := s.runCommand(sup, req.Command, files)
+		for _, f := range files {
+			f.Close()
+		}
+		ended <- out
+	}()
 	if _, err := io.ReadFull(r, make([]byte, len("ready\n"))); err != nil {
 		t.Fatal(err)
 	}
