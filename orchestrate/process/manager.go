@@ -52,6 +52,7 @@ type Manager struct {
 
 	mu       sync.Mutex
 	children map[string]*child
+	ended    map[Part]time.Duration // processor time of what has ended
 }
 
 type child struct {
@@ -70,7 +71,7 @@ func NewManager(logs string, uid int) (*Manager, error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, fmt.Errorf("create log folder: %w", err)
 	}
-	return &Manager{logs: logs, uid: uid, children: map[string]*child{}}, nil
+	return &Manager{logs: logs, uid: uid, children: map[string]*child{}, ended: map[Part]time.Duration{}}, nil
 }
 
 // LogFile is where the output of the named process goes.
@@ -155,6 +156,7 @@ func (m *Manager) watch(c *child) {
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 		m.mu.Lock()
 		c.info.Exit = exitText(err)
+		m.ended[c.spec.Part] += c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime() // with its children's (getrusage(2) of wait4)
 		again := c.spec.KeepRunning && !closed(c.quit)
 		c.info.State = Exited
 		if again {
