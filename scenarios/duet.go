@@ -138,12 +138,14 @@ type Ramp struct {
 	Objective Objective  `json:"objective"`
 	Steps     []RampStep `json:"steps"`           // in the order they ran
 	Highest   float64    `json:"rate_per_second"` // that kept it; 0: none did
+	End       RampEnd    `json:"end,omitempty"`   // what the search ended at
 }
 
-// Objective is a bound on a latency.
+// Objective is a bound on a latency, counted from the intended start.
 type Objective struct {
 	Percentile float64       `json:"percentile"`
 	Below      time.Duration `json:"below_ns"`
+	Errors     float64       `json:"error_ratio,omitempty"` // share of requests that may fail
 }
 
 // RampStep is one rate that was tried.
@@ -152,7 +154,18 @@ type RampStep struct {
 	Achieved float64     `json:"achieved_per_second"`
 	Outcome  SideOutcome `json:"outcome"`
 	Kept     bool        `json:"kept"`
+	Late     float64     `json:"late_ms,omitempty"` // lateness of the generator, at its 99th percentile
 }
+
+// RampEnd is what a ramp ended at.
+type RampEnd string
+
+// The ends of a ramp.
+const (
+	EndObjective RampEnd = "objective" // higher rates broke the objective
+	EndGenerator RampEnd = "generator" // at higher rates the generator itself was late: the mesh may do more
+	EndMaximum   RampEnd = "maximum"   // the highest rate that was to be tried kept it
+)
 
 // Waterfall is where the time of one request goes under one mesh, hop by hop:
 // medians over requests that were sent one after the other and watched on the
