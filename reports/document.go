@@ -6,11 +6,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"html"
 	"html/template"
 	"strings"
 	texttemplate "text/template"
 
+	"meshlab.dev/meshlab/reports/figures"
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/format"
+	"meshlab.dev/meshlab/reports/internal/thesis"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -18,8 +21,8 @@ import (
 type document struct {
 	Title    string
 	Sections []*section
-	refs     []reference
-	drawings map[string]drawing
+	refs     []thesis.Row
+	drawings map[string]figures.Drawing
 }
 
 //go:embed templates/page.html.tmpl
@@ -67,7 +70,7 @@ func (v view) Traffic() []traffic  { return v.traffics() }
 func (v view) Uncounted() string   { return v.uncounted() }
 func (v view) When() string {
 	return fmt.Sprintf("%s, %s long", v.Result.Started.UTC().Format("2 January 2006, 15:04 UTC"),
-		duration(v.Result.Finished.Sub(v.Result.Started)))
+		format.Duration(v.Result.Finished.Sub(v.Result.Started)))
 }
 
 // Command returns the command that repeats the run, quoted for a shell.
@@ -93,7 +96,7 @@ func (v view) Method() []string {
 	}
 	return []string{
 		fmt.Sprintf("Each cell was measured in up to %s per mesh, of up to %s each. The first attempt came before any warm-up and is shown apart; then each mesh had one warm-up whose figures were dropped, then came the later attempts, which the tables pool.",
-			plural(repeats, "attempt"), plural(requests, "request")),
+			format.Plural(repeats, "attempt"), format.Plural(requests, "request")),
 		fmt.Sprintf("The meshes took turns inside each cell, in an order drawn with seed %d, so that a slow minute of the machine strikes all of them.", v.Result.Seed),
 		"The load is a closed loop: every connection sends its next request when it has the whole answer to the last. When a mesh is slow it is asked less often, so its waiting times are not those that users arriving on their own would see.",
 		"Connections are opened inside the attempt, by their first request, and kept after that. The status and the content of every answer were checked. A cell with a single failed request in any attempt is shown as errors and not as a latency.",
@@ -120,30 +123,19 @@ func (v view) Loads() []load {
 		l := load{Title: p.title(), Figures: p.figures}
 		for _, mesh := range p.failed(v.Meshes) {
 			m := p.cells[mesh].All
-			l.Errors = append(l.Errors, fmt.Sprintf("%s: %s in %d requests (%s)", label(mesh), m.errorText(), m.Requests, m.kindsText()))
+			l.Errors = append(l.Errors, fmt.Sprintf("%s: %s in %d requests (%s)", cells.Label(mesh), m.ErrorText(), m.Requests, m.KindsText()))
 		}
 		out = append(out, l)
 	}
 	return out
 }
 
-// describe returns the text that stands for a figure.
-func (d document) describe(name string) string {
-	title := d.drawings[name].title
-	switch name[strings.LastIndex(name, "-")+1:] {
-	case overlay:
-		return title + ": histograms of response times of the meshes over each other, with cumulative curves; the table above has the figures"
-	case histogram:
-		return title + ": histogram of response times of each mesh with its cumulative curve"
-	case attempts:
-		return title + ": cumulative curves of the first attempt and of the later attempts, for each mesh"
-	}
-	return "Ratios of median response times, cell by cell; the table of percentiles has the figures"
+func (d document) figure(name string) template.HTML {
+	return template.HTML(d.drawings[name].Inline) //nolint:gosec // escaped where it is drawn
 }
 
-func (d document) figure(name string) template.HTML {
-	return template.HTML(inline(d.drawings[name], d.describe(name), html.EscapeString)) //nolint:gosec // drawn here, escaped there
-}
+// describe returns the text that stands for a figure.
+func (d document) describe(name string) string { return d.drawings[name].Description }
 
 // picture embeds an SVG of a document as an image, in which no script runs
 // and which loads nothing.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"meshlab.dev/meshlab/reports/internal/thesis"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/scenarios/stats"
 )
@@ -98,7 +99,7 @@ func fakeResult(t testing.TB, requests []string, pods []scenarios.Pods, connecti
 		for _, req := range requests {
 			for _, n := range connections {
 				base := 0.45 + 0.11*float64(n)
-				if thesisType(req) == "API" {
+				if thesis.Request(req) == "API" {
 					base *= 2.2
 				}
 				if p == scenarios.MultipleNodes {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/thesis"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -19,46 +21,21 @@ type section struct {
 // point is one row of the comparison: the same load under every mesh.
 type point struct {
 	scenarios.Point
-	name    string           // of its figures' files, without their kind
-	cells   map[string]*cell // by mesh
-	figures []string         // names of its figures, in the order of the page
-}
-
-// cell is one mesh's part of a point.
-type cell struct {
-	First *measure // attempt 1
-	Later *measure // all others, pooled
-	All   *measure // what failed in any attempt
+	name    string                 // of its figures' files, without their kind
+	cells   map[string]*cells.Cell // by mesh
+	figures []string               // names of its figures, in the order of the page
 }
 
 // later returns the pooled later attempts of a mesh, or a measure that is not
 // OK when any attempt of the cell, the first one included, had an error.
-func (p *point) later(mesh string) *measure {
-	c := p.cells[mesh]
-	if c == nil {
-		return nil
-	}
-	if c.All.Errors > 0 {
-		return c.All
-	}
-	return c.Later
-}
+func (p *point) later(mesh string) *cells.Measure { return p.cells[mesh].Counted() }
 
 // first is the same as later, for the first attempt.
-func (p *point) first(mesh string) *measure {
-	c := p.cells[mesh]
-	if c == nil {
-		return nil
-	}
-	if c.All.Errors > 0 {
-		return c.All
-	}
-	return c.First
-}
+func (p *point) first(mesh string) *cells.Measure { return p.cells[mesh].Cold() }
 
 // ratio sets the p50 of mesh over that of base.
-func (p *point) ratio(mesh, base string) ratio {
-	return ratioOf(p.later(mesh), p.later(base))
+func (p *point) ratio(mesh, base string) cells.Ratio {
+	return cells.RatioOf(p.later(mesh), p.later(base))
 }
 
 // failed returns the meshes with errors at this point, in the given order.
@@ -90,35 +67,19 @@ func newSection(r *scenarios.Result, prefix string) (*section, error) {
 		}
 		p := at[c.Point()]
 		if p == nil {
-			p = &point{Point: c.Point(), cells: make(map[string]*cell)}
+			p = &point{Point: c.Point(), cells: make(map[string]*cells.Cell)}
 			p.name = fmt.Sprintf("%s%02d-%s", prefix, len(s.Points)+1, slug(p.Point))
 			at[p.Point] = p
 			s.Points = append(s.Points, p)
 		}
-		pooled, err := poolCell(c)
+		pooled, err := cells.PoolCell(c)
 		if err != nil {
 			return nil, fmt.Errorf("result %s: %s under %s: %w", r.ID, p.Point, c.Mesh, err)
 		}
 		p.cells[c.Mesh] = pooled
-		s.Fits = s.Fits || thesisType(c.Request) != ""
+		s.Fits = s.Fits || thesis.Request(c.Request) != ""
 	}
 	return s, nil
-}
-
-func poolCell(c scenarios.Cell) (*cell, error) {
-	var out cell
-	var err error
-	failed := slices.ContainsFunc(c.Attempts, func(a scenarios.Attempt) bool { return a.Errors > 0 })
-	if failed {
-		out.All, err = pool(c.Attempts)
-		return &out, err
-	}
-	out.All = &measure{}
-	if out.First, err = pool(c.Attempts[:1]); err != nil {
-		return nil, err
-	}
-	out.Later, err = pool(c.Attempts[1:])
-	return &out, err
 }
 
 // slug makes a file name of a point; request names may hold anything.
@@ -144,15 +105,5 @@ func slug(p scenarios.Point) string {
 	return fmt.Sprintf("%s-%s-%d", string(b), pods, p.Connections)
 }
 
-// podsText spells out the thesis' abbreviation.
-func podsText(p scenarios.Pods) string {
-	if p == scenarios.SingleNode {
-		return "single node"
-	}
-	return "several nodes"
-}
-
 // title names a point in headings and figures.
-func (p *point) title() string {
-	return fmt.Sprintf("%s, %s, %s", p.Request, podsText(p.Pods), plural(p.Connections, "connection"))
-}
+func (p *point) title() string { return cells.Title(p.Point) }

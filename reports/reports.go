@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 
+	"meshlab.dev/meshlab/reports/figures"
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/thesis"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -36,12 +39,12 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 	if opt.Title == "" {
 		opt.Title = defaultTitle
 	}
-	refs, err := references(table4)
+	refs, err := thesis.Rows()
 	if err != nil {
 		return nil, err
 	}
 	var sections []*section
-	var jobs []job
+	var jobs []figures.Job
 	for i, r := range results {
 		prefix := ""
 		if len(results) > 1 {
@@ -55,11 +58,11 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 		jobs = append(jobs, s.jobs()...)
 	}
 
-	figures := filepath.Join(dir, "figures")
-	if err := os.MkdirAll(figures, 0o755); err != nil {
+	folder := filepath.Join(dir, "figures")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
 	}
-	drawings, err := render(ctx, figures, jobs)
+	drawings, err := figures.Render(ctx, folder, jobs)
 	if err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
 	}
@@ -81,7 +84,7 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 	}
 	for _, s := range sections {
 		for _, p := range s.pictures() {
-			path := filepath.Join(figures, p.name+".svg")
+			path := filepath.Join(folder, p.name+".svg")
 			if err := os.WriteFile(path, []byte(p.svg), 0o644); err != nil {
 				return nil, fmt.Errorf("write report: %w", err)
 			}
@@ -89,7 +92,7 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 		}
 	}
 	for _, j := range jobs {
-		written = append(written, filepath.Join(figures, j.name+".png"), filepath.Join(figures, j.name+".svg"))
+		written = append(written, filepath.Join(folder, j.Name+".png"), filepath.Join(folder, j.Name+".svg"))
 	}
 	return written, nil
 }
@@ -103,26 +106,59 @@ const (
 
 // jobs lists the figures of a section: one of ratios, if there are any, and
 // three for each point at which some mesh has latencies.
-func (s *section) jobs() []job {
-	var jobs []job
+func (s *section) jobs() []figures.Job {
+	var jobs []figures.Job
 	if s.hasRatios() {
-		jobs = append(jobs, job{s.ratioName(), s.ratioFigure})
+		jobs = append(jobs, figures.Job{Name: s.ratioName(), Make: s.ratioFigure})
 	}
 	for _, p := range s.Points {
-		ts := s.tracks(p)
-		if len(ts) == 0 {
+		var later []figures.Series
+		var both []figures.FirstLater
+		for i, mesh := range s.Meshes {
+			m, look := p.later(mesh), figures.LookOf(mesh, i)
+			if !m.OK() {
+				continue
+			}
+			later = append(later, figures.Series{Name: cells.Label(mesh), Look: look, HDR: m.HDR})
+			pair := figures.FirstLater{Name: cells.Label(mesh), Look: look, Later: m.HDR}
+			if first := p.first(mesh); first.OK() {
+				pair.First = first.HDR
+			}
+			both = append(both, pair)
+		}
+		if len(later) == 0 {
 			continue
 		}
 		for _, k := range []struct {
 			kind string
-			draw func(string, []track) (figure, error)
-		}{{overlay, overlayFigure}, {histogram, histogramFigure}, {attempts, attemptsFigure}} {
+			draw func() (*figures.Figure, error)
+		}{
+			{overlay, func() (*figures.Figure, error) { return figures.Overlay(p.title(), later) }},
+			{histogram, func() (*figures.Figure, error) { return figures.Histogram(p.title(), later) }},
+			{attempts, func() (*figures.Figure, error) { return figures.Attempts(p.title(), both) }},
+		} {
 			name := p.name + "-" + k.kind
 			p.figures = append(p.figures, name)
-			jobs = append(jobs, job{name, func() (figure, error) { return k.draw(p.title(), ts) }})
+			jobs = append(jobs, figures.Job{Name: name, Make: k.draw})
 		}
 	}
 	return jobs
+}
+
+// ratioFigure sets the p50 of the meshes against each other, at every point.
+func (s *section) ratioFigure() (*figures.Figure, error) {
+	sets := []figures.RatioSet{
+		{Name: "Consul Connect ÷ mesh in the switches", Look: figures.Vermillion},
+		{Name: "mesh in the switches ÷ plain switching", Look: figures.Blue},
+	}
+	var rows []string
+	for _, p := range s.Points {
+		rows = append(rows, fmt.Sprintf("%s %s × %d", p.Request, p.Pods, p.Connections))
+		for i, r := range []cells.Ratio{p.ratio(cells.Connect, cells.OVS), p.ratio(cells.OVS, cells.Direct)} {
+			sets[i].Ratios = append(sets[i].Ratios, figures.Ratio{Value: r.Value, Low: r.Low, High: r.High})
+		}
+	}
+	return figures.Ratios("Ratios of p50", rows, sets)
 }
 
 // drawn is a picture that is there without being plotted.
@@ -150,6 +186,6 @@ func (s *section) labName(i int) string { return fmt.Sprintf("%slab-%d", s.Prefi
 
 func (s *section) hasRatios() bool {
 	return slices.ContainsFunc(s.Points, func(p *point) bool {
-		return p.ratio(connect, ovs).OK || p.ratio(ovs, direct).OK
+		return p.ratio(cells.Connect, cells.OVS).OK || p.ratio(cells.OVS, cells.Direct).OK
 	})
 }

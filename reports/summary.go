@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/scenarios/stats"
 )
 
@@ -15,17 +17,17 @@ func (s *section) summary() string {
 	if total == 0 {
 		return "The run measured nothing."
 	}
-	faster := s.ratios(connect, ovs)
-	floor := s.ratios(ovs, direct)
+	faster := s.ratios(cells.Connect, cells.OVS)
+	floor := s.ratios(cells.OVS, cells.Direct)
 
 	var parts []string
 	if len(faster) > 0 {
 		parts = append(parts, fmt.Sprintf("answered the median request %s times as fast as Consul Connect%s",
-			times(stats.Median(faster)), rangeText(faster)))
+			format.Times(stats.Median(faster)), rangeText(faster)))
 	}
 	if len(floor) > 0 {
 		parts = append(parts, fmt.Sprintf("took %s times the time of plain switching%s",
-			times(stats.Median(floor)), rangeText(floor)))
+			format.Times(stats.Median(floor)), rangeText(floor)))
 	}
 	text := "The run allows no comparison of the mesh in the switches with another one."
 	if len(parts) > 0 {
@@ -57,17 +59,17 @@ func (s *section) caveat() string {
 		}
 	}
 	if errors == 0 {
-		return fmt.Sprintf(" None of the %s requests failed.", grouped(requests))
+		return fmt.Sprintf(" None of the %s requests failed.", format.Grouped(requests))
 	}
 	return fmt.Sprintf(" %s of the %s requests failed, in %s; what failed is shown as errors, not as a latency.",
-		grouped(errors), grouped(requests), cellsText(points, len(s.Points)))
+		format.Grouped(errors), format.Grouped(requests), cellsText(points, len(s.Points)))
 }
 
 func cellsText(n, total int) string {
 	if n == total {
-		return plural(n, "cell")
+		return format.Plural(n, "cell")
 	}
-	return fmt.Sprintf("%d of %s", n, plural(total, "cell"))
+	return fmt.Sprintf("%d of %s", n, format.Plural(total, "cell"))
 }
 
 // ratios returns the p50 ratio of a over b at every point that has both.
@@ -86,10 +88,10 @@ func rangeText(rs []float64) string {
 	for _, r := range rs {
 		low, high = min(low, r), max(high, r)
 	}
-	if times(low) == times(high) {
+	if format.Times(low) == format.Times(high) {
 		return ""
 	}
-	return fmt.Sprintf(" (range %s–%s)", times(low), times(high))
+	return fmt.Sprintf(" (range %s–%s)", format.Times(low), format.Times(high))
 }
 
 // nearCeiling lists the cells whose rate is more than half of what the
@@ -105,7 +107,7 @@ func (s *section) nearCeiling() []string {
 			m := p.later(mesh)
 			if top := ceiling[p.Connections]; m.OK() && top > 0 && m.PerSecond > top/2 {
 				near = append(near, fmt.Sprintf("%s under %s: %s requests/s, %.0f %% of the ceiling",
-					p.title(), label(mesh), perSecond(m.PerSecond), 100*m.PerSecond/top))
+					p.title(), cells.Label(mesh), format.PerSecond(m.PerSecond), 100*m.PerSecond/top))
 			}
 		}
 	}

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/format"
+	"meshlab.dev/meshlab/reports/internal/thesis"
 )
 
 // table is a table as the page and the Markdown both show it.
@@ -80,15 +84,15 @@ func (s *section) table4() table {
 	}
 	kinds := []struct {
 		name string
-		of   func(*measure) float64
+		of   func(*cells.Measure) float64
 	}{
-		{"average", func(m *measure) float64 { return m.Avg }},
-		{"minimum", func(m *measure) float64 { return m.Min }},
-		{"maximum", func(m *measure) float64 { return m.Max }},
+		{"average", func(m *cells.Measure) float64 { return m.Avg }},
+		{"minimum", func(m *cells.Measure) float64 { return m.Min }},
+		{"maximum", func(m *cells.Measure) float64 { return m.Max }},
 	}
 	for _, k := range kinds {
 		for _, mesh := range s.Meshes {
-			t.Columns = append(t.Columns, column{k.name, label(mesh)})
+			t.Columns = append(t.Columns, column{k.name, cells.Label(mesh)})
 		}
 	}
 	for _, p := range s.Points {
@@ -104,14 +108,14 @@ func (s *section) table4() table {
 }
 
 // latency shows a figure of a measure, or its errors in its place.
-func latency(m *measure, of func(*measure) float64) entry {
+func latency(m *cells.Measure, of func(*cells.Measure) float64) entry {
 	switch {
 	case m.OK():
-		return text(milliseconds(of(m)))
+		return text(format.Milliseconds(of(m)))
 	case m != nil && m.Errors > 0:
-		return failure(m.errorText(), 1)
+		return failure(m.ErrorText(), 1)
 	}
-	return text(missing)
+	return text(format.Missing)
 }
 
 // percentiles has a line for each mesh at each load, with its ratios.
@@ -123,14 +127,14 @@ func (s *section) percentiles() table {
 	}
 	for _, p := range s.Points {
 		for _, mesh := range s.Meshes {
-			row := append(p.heads(), head(label(mesh)))
+			row := append(p.heads(), head(cells.Label(mesh)))
 			m := p.later(mesh)
 			switch {
 			case m.OK():
-				row = append(row, text(milliseconds(m.P50)), text(milliseconds(m.P90)), text(milliseconds(m.P99)),
-					text(perSecond(m.PerSecond)), against(p, mesh, connect), against(p, mesh, direct))
+				row = append(row, text(format.Milliseconds(m.P50)), text(format.Milliseconds(m.P90)), text(format.Milliseconds(m.P99)),
+					text(format.PerSecond(m.PerSecond)), against(p, mesh, cells.Connect), against(p, mesh, cells.Direct))
 			case m != nil && m.Errors > 0:
-				row = append(row, failure(fmt.Sprintf("%s in %d requests", m.errorText(), m.Requests), 6))
+				row = append(row, failure(fmt.Sprintf("%s in %d requests", m.ErrorText(), m.Requests), 6))
 			default:
 				row = append(row, entry{Text: "no data", Span: 6})
 			}
@@ -157,16 +161,16 @@ func (s *section) attempts() table {
 	}
 	for _, p := range s.Points {
 		for _, mesh := range s.Meshes {
-			row := append(p.heads(), head(label(mesh)))
+			row := append(p.heads(), head(cells.Label(mesh)))
 			first, later := p.first(mesh), p.later(mesh)
 			switch {
 			case first != nil && first.Errors > 0:
-				row = append(row, failure(fmt.Sprintf("%s in %d requests", first.errorText(), first.Requests), 7))
+				row = append(row, failure(fmt.Sprintf("%s in %d requests", first.ErrorText(), first.Requests), 7))
 			case !first.OK() || !later.OK():
 				row = append(row, entry{Text: "no data", Span: 7})
 			default:
-				row = append(row, text(milliseconds(first.Avg)), text(milliseconds(first.P50)), text(milliseconds(first.P99)), text(milliseconds(first.Max)),
-					text(milliseconds(later.P50)), text(milliseconds(later.P99)), text(times(first.P50/later.P50)))
+				row = append(row, text(format.Milliseconds(first.Avg)), text(format.Milliseconds(first.P50)), text(format.Milliseconds(first.P99)), text(format.Milliseconds(first.Max)),
+					text(format.Milliseconds(later.P50)), text(format.Milliseconds(later.P99)), text(format.Times(first.P50/later.P50)))
 			}
 			t.Rows = append(t.Rows, row)
 		}
@@ -183,36 +187,36 @@ func (s *section) failures() table {
 	for _, p := range s.Points {
 		for _, mesh := range p.failed(s.Meshes) {
 			m := p.cells[mesh].All
-			t.Rows = append(t.Rows, append(p.heads(), head(label(mesh)),
-				text(fmt.Sprint(m.Errors)), text(fmt.Sprint(m.Requests)), text(m.kindsText())))
+			t.Rows = append(t.Rows, append(p.heads(), head(cells.Label(mesh)),
+				text(fmt.Sprint(m.Errors)), text(fmt.Sprint(m.Requests)), text(m.KindsText())))
 		}
 	}
 	return t
 }
 
 // thesis sets the thesis' averages and their ratio beside those of this run.
-func (s *section) thesis(refs []reference) table {
+func (s *section) thesis(refs []thesis.Row) table {
 	t := table{
 		Caption: "Average response times in milliseconds: A. Kraus, AGH 2022, Table 4 (Consul Connect with Envoy on Azure AKS, the mesh with Open vSwitch on Azure virtual machines), and this run. The ratio says how many times the average of the mesh in the switches that of Consul Connect is.",
 		Columns: append(slices.Clone(loadColumns),
 			column{"thesis", "Consul Connect (AKS)"}, column{"thesis", "Open vSwitch (Azure)"}, column{"thesis", "ratio"},
 			column{"this run", "Consul Connect"}, column{"this run", "mesh in the switches"}, column{"this run", "ratio"}),
 	}
-	avg := func(m *measure) float64 { return m.Avg }
+	avg := func(m *cells.Measure) float64 { return m.Avg }
 	for _, ref := range refs {
 		row := []entry{head(ref.Type), head(string(ref.Pods)), head(fmt.Sprint(ref.Connections)),
-			text(milliseconds(ref.Avg[0])), text(milliseconds(ref.Avg[1])), text(times(ref.Ratio()))}
+			text(format.Milliseconds(ref.Avg[0])), text(format.Milliseconds(ref.Avg[1])), text(format.Times(ref.Ratio()))}
 		i := slices.IndexFunc(s.Points, func(p *point) bool {
-			return thesisType(p.Request) == ref.Type && p.Pods == ref.Pods && p.Connections == ref.Connections
+			return thesis.Request(p.Request) == ref.Type && p.Pods == ref.Pods && p.Connections == ref.Connections
 		})
 		if i < 0 {
 			t.Rows = append(t.Rows, append(row, entry{Text: "not measured", Span: 3}))
 			continue
 		}
-		a, b := s.Points[i].later(connect), s.Points[i].later(ovs)
-		quotient := missing
+		a, b := s.Points[i].later(cells.Connect), s.Points[i].later(cells.OVS)
+		quotient := format.Missing
 		if a.OK() && b.OK() {
-			quotient = times(a.Avg / b.Avg)
+			quotient = format.Times(a.Avg / b.Avg)
 		}
 		t.Rows = append(t.Rows, append(row, latency(a, avg), latency(b, avg), text(quotient)))
 	}
@@ -227,7 +231,7 @@ func (s *section) gives() table {
 	}
 	yes := map[bool]string{true: "yes", false: "no"}
 	for _, m := range s.Result.Meshes {
-		t.Rows = append(t.Rows, []entry{head(label(m.Name)), text(m.Name), text(m.DataPath), text(yes[m.MTLS]), text(yes[m.L7]), text(m.Gives)})
+		t.Rows = append(t.Rows, []entry{head(cells.Label(m.Name)), text(m.Name), text(m.DataPath), text(yes[m.MTLS]), text(yes[m.L7]), text(m.Gives)})
 	}
 	return t
 }
@@ -239,7 +243,7 @@ func (s *section) environment() table {
 	t := table{Caption: "The machine and the software.", Columns: []column{{"", "what"}, {"", "value"}}}
 	for _, kv := range [][2]string{
 		{"meshlab", e.Meshlab}, {"Go", e.Go}, {"operating system", e.OS}, {"kernel", e.Kernel},
-		{"processor", fmt.Sprintf("%s, %s", e.CPU, plural(e.Cores, "core"))}, {"memory", bytesText(e.MemoryBytes)},
+		{"processor", fmt.Sprintf("%s, %s", e.CPU, format.Plural(e.Cores, "core"))}, {"memory", format.Bytes(e.MemoryBytes)},
 		{"virtualization", e.Virtualization}, {"Open vSwitch", e.OpenVSwitch}, {"its datapath", datapath(e.Datapath)},
 		{"Consul", e.Consul}, {"proxy of Consul Connect", e.Proxy}, {"Postgres", e.Postgres},
 		{"congestion control in the hosts", e.CongestionControl},
@@ -271,9 +275,9 @@ func (s *section) ceiling() table {
 	}
 	for _, c := range s.Result.Ceiling {
 		if a := c.Attempt; a.Errors > 0 {
-			t.Rows = append(t.Rows, []entry{head(fmt.Sprint(c.Connections)), failure(plural(a.Errors, "error"), 3)})
+			t.Rows = append(t.Rows, []entry{head(fmt.Sprint(c.Connections)), failure(format.Plural(a.Errors, "error"), 3)})
 		} else {
-			t.Rows = append(t.Rows, []entry{head(fmt.Sprint(c.Connections)), text(perSecond(a.RequestsPerSecond)), text(milliseconds(a.P50)), text(milliseconds(a.P99))})
+			t.Rows = append(t.Rows, []entry{head(fmt.Sprint(c.Connections)), text(format.PerSecond(a.RequestsPerSecond)), text(format.Milliseconds(a.P50)), text(format.Milliseconds(a.P99))})
 		}
 	}
 	return t

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
 )
@@ -38,12 +40,12 @@ func (s *section) uncounted() string {
 	}
 	var others []string
 	for _, m := range s.Meshes {
-		if m != ovs && m != counting {
-			others = append(others, label(m))
+		if m != cells.OVS && m != counting {
+			others = append(others, cells.Label(m))
 		}
 	}
 	text := ""
-	if counting == "" && slices.Contains(s.Meshes, ovs) {
+	if counting == "" && slices.Contains(s.Meshes, cells.OVS) {
 		text = "The results hold no counts of the switches. "
 	}
 	if len(others) > 0 {
@@ -56,7 +58,7 @@ func (s *section) uncounted() string {
 func (t traffic) Summary() string {
 	return fmt.Sprintf("Counted by the switches of the lab %s under %s, warm-ups included; rates are over the %s s for which it was under load. "+
 		"In the picture stand the caller's new connections and bytes. The load keeps its connections from request to request.",
-		t.Lab, label(t.Mesh), significant(t.Seconds, 3))
+		t.Lab, cells.Label(t.Mesh), format.Significant(t.Seconds, 3))
 }
 
 // graph is who called whom, with rates.
@@ -64,8 +66,8 @@ func (t traffic) graph() topo.ServiceGraph {
 	g := topo.ServiceGraph{Title: "Traffic between the services of " + t.Lab}
 	for _, e := range t.Edges {
 		edge := topo.ServiceEdge{From: serviceName(e.Source), To: serviceName(e.Destination), Labels: []string{
-			rateText(t.PerSecond(e.Attempts)) + " conn/s",
-			sizeText(t.PerSecond(e.Bytes)) + "/s",
+			format.Rate(t.PerSecond(e.Attempts)) + " conn/s",
+			format.Size(t.PerSecond(e.Bytes)) + "/s",
 		}}
 		switch {
 		case e.Denied > 0:
@@ -73,7 +75,7 @@ func (t traffic) graph() topo.ServiceGraph {
 			if e.Packets == 0 {
 				edge.Labels = nil
 			}
-			edge.Labels = append(edge.Labels, rateText(t.PerSecond(e.Denied))+" denied/s")
+			edge.Labels = append(edge.Labels, format.Rate(t.PerSecond(e.Denied))+" denied/s")
 		case e.Packets > 0:
 			edge.State = topo.EdgeBusy
 		default:
@@ -97,11 +99,11 @@ func (t traffic) EdgeTable() table {
 	for _, e := range t.Edges {
 		denied := []entry{text("0"), text("0")}
 		if e.Denied > 0 {
-			denied = []entry{failure(countText(e.Denied), 1), failure(rateText(t.PerSecond(e.Denied)), 1)}
+			denied = []entry{failure(format.Count(e.Denied), 1), failure(format.Rate(t.PerSecond(e.Denied)), 1)}
 		}
 		out.Rows = append(out.Rows, append([]entry{head(serviceName(e.Source)), head(serviceName(e.Destination)),
-			text(countText(e.Attempts)), text(rateText(t.PerSecond(e.Attempts))),
-			text(sizeText(float64(e.Bytes))), text(sizeText(t.PerSecond(e.Bytes)))}, denied...))
+			text(format.Count(e.Attempts)), text(format.Rate(t.PerSecond(e.Attempts))),
+			text(format.Size(float64(e.Bytes))), text(format.Size(t.PerSecond(e.Bytes)))}, denied...))
 	}
 	return out
 }
@@ -120,18 +122,18 @@ func (t traffic) InstanceTable() table {
 	}
 	ill := func(n uint64) entry {
 		if n > 0 {
-			return failure(countText(n), 1)
+			return failure(format.Count(n), 1)
 		}
 		return text("0")
 	}
 	for _, i := range t.Instances {
-		share := missing
+		share := format.Missing
 		if all := service[i.Service]; all > 0 {
 			share = fmt.Sprintf("%.1f %%", 100*float64(i.Connections)/float64(all))
 		}
 		out.Rows = append(out.Rows, []entry{head(i.Service), head(i.ID),
-			text(countText(i.Connections)), text(rateText(t.PerSecond(i.Connections))), text(share),
-			text(sizeText(float64(i.Bytes))), text(sizeText(t.PerSecond(i.Bytes))), ill(i.Resets), ill(i.Unanswered)})
+			text(format.Count(i.Connections)), text(format.Rate(t.PerSecond(i.Connections))), text(share),
+			text(format.Size(float64(i.Bytes))), text(format.Size(t.PerSecond(i.Bytes))), ill(i.Resets), ill(i.Unanswered)})
 	}
 	return out
 }

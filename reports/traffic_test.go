@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -72,9 +73,9 @@ func TestTrafficEscapes(t *testing.T) {
 
 func TestTrafficUnits(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{
-		{sizeText(0), "0 B"}, {sizeText(999), "999 B"}, {sizeText(999.6), "1.00 kB"}, {sizeText(12_345), "12.3 kB"}, {sizeText(4e21), "4000 EB"},
-		{rateText(0), "0"}, {rateText(0.0754), "0.075"}, {rateText(99.7), "100"}, {rateText(12345.6), "12\u202f346"},
-		{countText(1<<64 - 1), countText(1<<63 - 1)},
+		{format.Size(0), "0 B"}, {format.Size(999), "999 B"}, {format.Size(999.6), "1.00 kB"}, {format.Size(12_345), "12.3 kB"}, {format.Size(4e21), "4000 EB"},
+		{format.Rate(0), "0"}, {format.Rate(0.0754), "0.075"}, {format.Rate(99.7), "100"}, {format.Rate(12345.6), "12\u202f346"},
+		{format.Count(1<<64 - 1), format.Count(1<<63 - 1)},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("got %q, want %q", tc.got, tc.want)

@@ -1,4 +1,6 @@
-package reports
+// Package thesis holds what is quoted of the thesis: A. Kraus, AGH University
+// of Krakow, 2022, Table 4.
+package thesis
 
 import (
 	"bufio"
@@ -12,11 +14,11 @@ import (
 	"meshlab.dev/meshlab/scenarios"
 )
 
-//go:embed thesis/table4.csv
+//go:embed table4.csv
 var table4 []byte
 
-// reference is a row of the thesis' Table 4; all times in milliseconds.
-type reference struct {
+// Row is a row of the thesis' Table 4; all times in milliseconds.
+type Row struct {
 	Type        string // Frontend or API
 	Pods        scenarios.Pods
 	Connections int
@@ -27,10 +29,13 @@ type reference struct {
 
 // Ratio is how many times the average of Open vSwitch that of Consul Connect
 // was.
-func (r reference) Ratio() float64 { return r.Avg[0] / r.Avg[1] }
+func (r Row) Ratio() float64 { return r.Avg[0] / r.Avg[1] }
 
-// references parses the thesis' table. Its comment lines begin with #.
-func references(file []byte) ([]reference, error) {
+// Rows returns the table in its own order.
+func Rows() ([]Row, error) { return parse(table4) }
+
+// parse reads the table's file. Its comment lines begin with #.
+func parse(file []byte) ([]Row, error) {
 	var rows bytes.Buffer
 	lines := bufio.NewScanner(bytes.NewReader(file))
 	for lines.Scan() {
@@ -47,9 +52,9 @@ func references(file []byte) ([]reference, error) {
 	if len(records) < 2 {
 		return nil, fmt.Errorf("read the thesis' table: no rows")
 	}
-	var refs []reference
+	var refs []Row
 	for _, rec := range records[1:] {
-		ref := reference{Type: rec[0], Pods: scenarios.Pods(rec[1])}
+		ref := Row{Type: rec[0], Pods: scenarios.Pods(rec[1])}
 		if ref.Connections, err = strconv.Atoi(rec[2]); err != nil {
 			return nil, fmt.Errorf("read the thesis' table: %w", err)
 		}
@@ -65,10 +70,10 @@ func references(file []byte) ([]reference, error) {
 	return refs, nil
 }
 
-// thesisType returns the thesis' name for a request of a lab file, and "" for
-// requests that the thesis does not know.
-func thesisType(request string) string {
-	switch strings.ToLower(request) {
+// Request returns the thesis' name for a request of a lab file, and "" for
+// requests that the thesis does not have.
+func Request(name string) string {
+	switch strings.ToLower(name) {
 	case "frontend":
 		return "Frontend"
 	case "api", "coffees":

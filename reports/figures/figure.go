@@ -1,0 +1,190 @@
+// Package figures draws the figures of reports: vector drawings in one style,
+// readable in print, on dark grounds and by colour-blind people. It gets plain
+// values and histograms, decides nothing about them, and writes no report.
+package figures
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html"
+	"image/color"
+	"regexp"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// ErrNothing says that the input has no value that could be drawn.
+var ErrNothing = errors.New("nothing to draw")
+
+// Figure is a column of plots on one x axis, under a title and a legend. It is
+// drawn by one goroutine at a time; different figures may be drawn
+// concurrently.
+type Figure struct {
+	Title       string
+	Description string // the text that stands for it where it cannot be seen
+
+	untitled bool
+	bottom   string // name of the x axis
+	panels   []panel
+	legend   []legendEntry
+	right    vg.Length // free at the right of all plots' areas
+}
+
+// panel is one plot, and its height with its axes and title.
+type panel struct {
+	plot   *plot.Plot
+	height vg.Length
+
+	// A panel of rows has its labels in a column of this width, in place of
+	// the plot's own y axis, and may have text at the right of the area.
+	rows   []rowLabel
+	column vg.Length
+}
+
+// The measures of a figure; 17 cm is the text's width on an A4 page.
+const (
+	figureWidth  = 17 * vg.Centimeter
+	titleSize    = 12.0 // points
+	titleLine    = vg.Length(16)
+	legendLine   = vg.Length(14)
+	bottomHeight = vg.Length(16)
+	edge         = vg.Length(5)
+	between      = vg.Length(5) // panels
+)
+
+// Size returns the figure's width and height.
+func (f *Figure) Size() (w, h vg.Length) {
+	h = 2*edge + bottomHeight + vg.Length(len(f.titleLines()))*titleLine + vg.Length(len(f.legendLines()))*legendLine
+	for _, p := range f.panels {
+		h += p.height + between
+	}
+	return figureWidth, h
+}
+
+// Untitled returns the figure without its title, for places where a caption
+// has it.
+func (f *Figure) Untitled() *Figure {
+	g := *f
+	g.untitled = true
+	return &g
+}
+
+func (f *Figure) titleLines() []string {
+	if f.untitled || f.Title == "" {
+		return nil
+	}
+	return wrap(bold(textStyle(titleSize)), clean(f.Title), figureWidth-4*edge, 2)
+}
+
+// Draw draws the figure from the top left of a canvas of its size.
+func (f *Figure) Draw(c draw.Canvas) {
+	c = draw.Crop(c, edge, -edge, edge, -edge)
+	y := c.Max.Y
+	for _, line := range f.titleLines() {
+		c.FillText(bold(textStyle(titleSize)), vg.Point{X: c.Min.X + edge, Y: y - titleLine/2}, line)
+		y -= titleLine
+	}
+	for _, line := range f.legendLines() {
+		drawLegend(c, c.Min.X+edge, y-legendLine/2, line)
+		y -= legendLine
+	}
+	canvases := make([]draw.Canvas, len(f.panels))
+	for i, p := range f.panels {
+		part := c
+		part.Max.Y = y - between
+		part.Min.Y = part.Max.Y - p.height
+		part.Min.X += p.column
+		part.Max.X -= f.right
+		canvases[i] = part
+		y = part.Min.Y
+	}
+	alignLeft(f.panels, canvases)
+	for i, p := range f.panels {
+		p.plot.Draw(canvases[i])
+		p.drawRows(canvases[i], c.Min.X)
+	}
+	name := textStyle(9)
+	name.XAlign = draw.XCenter
+	area := f.panels[0].plot.DataCanvas(canvases[0])
+	middle := (area.Min.X + area.Max.X) / 2
+	half := name.Width(f.bottom) / 2 // the name may be longer than the axis
+	middle = min(max(middle, c.Min.X+half), c.Max.X-half)
+	c.FillText(name, vg.Point{X: middle, Y: y - bottomHeight/2}, f.bottom)
+}
+
+// alignLeft makes the data areas of a column of plots begin at the same x,
+// whatever the width of their labels.
+func alignLeft(panels []panel, canvases []draw.Canvas) {
+	most := canvases[0].Min.X
+	left := make([]vg.Length, len(panels))
+	for i, p := range panels {
+		left[i] = p.plot.DataCanvas(canvases[i]).Min.X
+		most = max(most, left[i])
+	}
+	for i := range canvases {
+		canvases[i].Min.X += most - left[i]
+	}
+}
+
+// dpi makes a figure of 17 cm about 1000 pixels wide.
+const dpi = 150
+
+// PNG returns the figure as an image on white.
+func (f *Figure) PNG() ([]byte, error) {
+	w, h := f.Size()
+	c := vgimg.PngCanvas{Canvas: vgimg.NewWith(
+		vgimg.UseWH(w, h), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))}
+	f.Draw(draw.New(c))
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return nil, fmt.Errorf("encode PNG of %s: %w", f.Title, err)
+	}
+	return b.Bytes(), nil
+}
+
+// svgStart is all before the content of an SVG file.
+var svgStart = regexp.MustCompile(`(?s)^.*?<svg[^>]*>`)
+
+// SVG returns the figure as a file of its own, on white. Text stays text.
+func (f *Figure) SVG() ([]byte, error) {
+	svg, err := f.svg()
+	if err != nil {
+		return nil, err
+	}
+	start := svgStart.Find(svg)
+	ground := "\n" + `<title>` + html.EscapeString(clean(f.Title)) + `</title><desc>` + html.EscapeString(clean(f.Description)) + `</desc>` +
+		`<rect width="100%" height="100%" fill="#FFFFFF"/>`
+	return append(append(bytes.Clone(start), ground...), svg[len(start):]...), nil
+}
+
+// Inline returns the figure for an HTML page: scalable, with its description
+// for screen readers, and with colours that follow the page's. The page has to
+// define --rule, --soft, --ground, --blue, --vermillion, --green, --purple,
+// --orange, --sky and --yellow.
+func (f *Figure) Inline() (string, error) {
+	svg, err := f.svg()
+	if err != nil {
+		return "", err
+	}
+	w, h := f.Size()
+	head := fmt.Sprintf(`<svg viewBox="0 0 %.5g %.5g" role="img" aria-label="%s" preserveAspectRatio="xMidYMid meet">`,
+		w.Points(), h.Points(), html.EscapeString(clean(f.Description)))
+	body := string(svg[len(svgStart.Find(svg)):])
+	return head + strings.NewReplacer(cssColors()...).Replace(body), nil
+}
+
+func (f *Figure) svg() ([]byte, error) {
+	c := vgsvg.New(f.Size())
+	f.Draw(draw.New(c))
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return nil, fmt.Errorf("encode SVG of %s: %w", f.Title, err)
+	}
+	return b.Bytes(), nil
+}

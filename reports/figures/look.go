@@ -1,0 +1,162 @@
+package figures
+
+import (
+	"image/color"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Look is how a series is drawn: a colour, and dashes, a mark and a hatch that
+// say the same once more in print without colours. Colours are of the palette
+// of Okabe and Ito ("Color Universal Design", 2008), which people with any
+// common kind of colour blindness tell apart.
+type Look int
+
+// The looks.
+const (
+	Blue Look = iota
+	Vermillion
+	Green
+	Purple
+	Orange
+	Sky
+	Yellow
+	Black
+)
+
+// LookOf returns the look of a mesh: the known ones have their own in every
+// figure, of others i chooses.
+func LookOf(mesh string, i int) Look {
+	switch mesh {
+	case "ovs":
+		return Blue
+	case "consul-connect":
+		return Vermillion
+	case "direct":
+		return Green
+	}
+	return Purple + Look(max(i, 0)%4)
+}
+
+// Ink, rule, soft and paper are the colours of text and lines, of lines in the
+// background, of lesser text, and of the ground. Inline replaces them, and the
+// palette, by those of the page.
+var (
+	ink   = color.RGBA{0x1A, 0x1A, 0x1A, 0xFF}
+	rule  = color.RGBA{0xD9, 0xD9, 0xD9, 0xFF}
+	soft  = color.RGBA{0x59, 0x59, 0x59, 0xFF}
+	paper = color.RGBA{0xFF, 0xFF, 0xFF, 0xFF}
+)
+
+// cssColors are the variables of the page, by the colour in the drawing.
+func cssColors() []string {
+	return []string{
+		"#1A1A1A", "currentColor",
+		"#D9D9D9", "var(--rule)",
+		"#595959", "var(--soft)",
+		"#FFFFFF", "var(--ground)",
+		"#0072B2", "var(--blue)",
+		"#D55E00", "var(--vermillion)",
+		"#009E73", "var(--green)",
+		"#CC79A7", "var(--purple)",
+		"#E69F00", "var(--orange)",
+		"#56B4E9", "var(--sky)",
+		"#F0E442", "var(--yellow)",
+	}
+}
+
+// Color returns the look's colour on white.
+func (l Look) Color() color.RGBA {
+	switch l {
+	case Blue:
+		return color.RGBA{0x00, 0x72, 0xB2, 0xFF}
+	case Vermillion:
+		return color.RGBA{0xD5, 0x5E, 0x00, 0xFF}
+	case Green:
+		return color.RGBA{0x00, 0x9E, 0x73, 0xFF}
+	case Purple:
+		return color.RGBA{0xCC, 0x79, 0xA7, 0xFF}
+	case Orange:
+		return color.RGBA{0xE6, 0x9F, 0x00, 0xFF}
+	case Sky:
+		return color.RGBA{0x56, 0xB4, 0xE9, 0xFF}
+	case Yellow:
+		return color.RGBA{0xF0, 0xE4, 0x42, 0xFF}
+	}
+	return ink
+}
+
+func (l Look) dashes() []vg.Length {
+	switch l {
+	case Vermillion:
+		return []vg.Length{vg.Points(7), vg.Points(3)}
+	case Green:
+		return []vg.Length{vg.Points(1.5), vg.Points(2)}
+	case Purple:
+		return []vg.Length{vg.Points(7), vg.Points(2), vg.Points(1), vg.Points(2)}
+	case Orange:
+		return []vg.Length{vg.Points(3), vg.Points(3)}
+	case Sky:
+		return []vg.Length{vg.Points(10), vg.Points(4)}
+	case Yellow:
+		return []vg.Length{vg.Points(10), vg.Points(2), vg.Points(3), vg.Points(2)}
+	}
+	return nil
+}
+
+func (l Look) line(width float64) draw.LineStyle {
+	return draw.LineStyle{Color: l.Color(), Width: vg.Points(width), Dashes: l.dashes()}
+}
+
+// solid is the line of the look without its dashes.
+func (l Look) solid(width float64) draw.LineStyle {
+	return draw.LineStyle{Color: l.Color(), Width: vg.Points(width)}
+}
+
+func (l Look) fill(alpha uint8) color.NRGBA {
+	c := l.Color()
+	return color.NRGBA{c.R, c.G, c.B, alpha}
+}
+
+// shape returns the outline of the look's mark around the origin.
+func (l Look) shape() shape {
+	return []shape{disc, square, triangle, diamond, pentagon, kite, hexagon, disc}[min(max(l, 0), Black)]
+}
+
+// shape is a mark: a polygon of the unit circle, or the circle itself.
+type shape struct {
+	corners int     // 0: the circle
+	turn    float64 // of the first corner, in turns from the top
+	tall    float64 // height over width; 0: 1
+}
+
+// The marks.
+var (
+	disc     = shape{}
+	square   = shape{corners: 4, turn: 0.125}
+	triangle = shape{corners: 3}
+	diamond  = shape{corners: 4}
+	pentagon = shape{corners: 5}
+	kite     = shape{corners: 3, turn: 0.5}
+	hexagon  = shape{corners: 6}
+)
+
+// hatch is a pattern of lines over an area.
+type hatch struct {
+	rising, falling, level bool
+	gap                    vg.Length
+}
+
+func (l Look) hatch() hatch {
+	return []hatch{
+		{rising: true, gap: 5},
+		{falling: true, gap: 5},
+		{},
+		{level: true, gap: 3},
+		{rising: true, falling: true, gap: 6},
+		{rising: true, gap: 2.5},
+		{falling: true, gap: 2.5},
+		{level: true, gap: 6},
+	}[min(max(l, 0), Black)]
+}
