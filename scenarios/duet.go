@@ -13,8 +13,22 @@ type Duet struct {
 	Load        OpenLoad     `json:"load"`
 	Variants    []Variant    `json:"variants"` // the first is the base of all comparisons
 	Knee        []Knee       `json:"knee,omitempty"`
-	Trials      []Trial      `json:"trials"` // in the order they ran
+	Rule        Rule         `json:"rule,omitzero"` // zero: DefaultRule of the method, with no hypotheses but these
+	Trials      []Trial      `json:"trials"`        // in the order they ran
 	Comparisons []Comparison `json:"comparisons"`
+}
+
+// Rule is how the trials of a duet become verdicts; Decide says what it means.
+type Rule struct {
+	Looks      []int    `json:"looks"`      // numbers of pairs after which it is decided, ascending; the last ends the measurement
+	Hypotheses int      `json:"hypotheses"` // metrics x comparisons x duets of the whole run: what Holm's correction counts with
+	Margins    []Margin `json:"margins"`
+}
+
+// Margin is how much worse a metric may become.
+type Margin struct {
+	Metric string  `json:"metric"` // p50 or p99, of Latency
+	Ratio  float64 `json:"ratio"`  // d: the ratio new / base may grow to 1+d
 }
 
 // Method is how the trials of the variants were paired.
@@ -101,8 +115,10 @@ type Comparison struct {
 	Base      string           `json:"base"`
 	New       string           `json:"new"`
 	Metrics   []MetricDecision `json:"metrics"`
-	Verdict   Verdict          `json:"verdict"`             // of all metrics
+	Verdict   Verdict          `json:"verdict"`             // of all metrics, and of the requests that failed
+	Reason    string           `json:"reason,omitempty"`    // of the verdict, where the figures alone do not tell it
 	Confirmed *bool            `json:"confirmed,omitempty"` // a FAIL was measured again with fresh labs; nil: it was not
+	Again     []MetricDecision `json:"again,omitempty"`     // what the fresh labs came to
 }
 
 // MetricDecision is the decision on one figure.
@@ -117,6 +133,7 @@ type MetricDecision struct {
 	PValue    float64 `json:"p_value"`    // one-sided signed-rank test of ratio > 1
 	PAdjusted float64 `json:"p_adjusted"` // by Holm, over all metrics and comparisons of the run
 	Verdict   Verdict `json:"verdict"`
+	Reason    string  `json:"reason,omitempty"` // what beside these figures made the verdict
 }
 
 // Verdict is what a decision came to.
@@ -215,7 +232,8 @@ type Calibration struct {
 	Load        OpenLoad       `json:"load"`
 	Verdicts    int            `json:"verdicts"`     // of a mesh against itself
 	LabStarts   int            `json:"lab_starts"`   // pairs of labs that they were spread over
-	FalseFails  map[string]int `json:"false_fails"`  // by metric
+	FalseFails  map[string]int `json:"false_fails"`  // by metric, before they were measured again
+	Confirmed   map[string]int `json:"confirmed"`    // of the false FAILs, by metric: those that fresh labs confirmed
 	Undecided   map[string]int `json:"inconclusive"` // by metric
 	Pairs       float64        `json:"pairs"`        // per verdict: mean
 	Effects     []Effect       `json:"effects"`      // in the order of Injected
