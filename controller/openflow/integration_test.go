@@ -163,6 +163,13 @@ func TestReadBack(t *testing.T) {
 	if len(ports) != 1 || ports[0].Number != flow.PortLocal || ports[0].Name != bridge || len(ports[0].HWAddr) != 6 {
 		t.Errorf("Ports = %+v, want the local port %s", ports, bridge)
 	}
+	stats, err := c.PortStats(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stats) != 1 || stats[0].Number != flow.PortLocal {
+		t.Errorf("PortStats = %+v, want those of the local port", stats)
+	}
 }
 
 func TestApplyIsAtomic(t *testing.T) {

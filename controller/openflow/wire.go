@@ -43,6 +43,7 @@ const (
 // Multipart types (OpenFlow 1.3.5, section 7.3.5, enum ofp_multipart_type).
 const (
 	multipartFlow        uint16 = 1
+	multipartPortStats   uint16 = 4
 	multipartGroupDesc   uint16 = 7
 	multipartMeterConfig uint16 = 10
 	multipartPortDesc    uint16 = 13
