@@ -6,6 +6,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -18,20 +19,21 @@ import (
 
 // Config says what runs in a sandbox.
 type Config struct {
-	Args  []string   // arguments of this same program, which must call Init
-	Files []*os.File // inherited as file descriptors 3, 4, ...
-	Held  *os.File   // open in the first process alone, until the sandbox ends
-	Log   *os.File   // standard output and error
+	Program string     // absolute path; "": this same program
+	Args    []string   // its arguments, with which it must call Init
+	Files   []*os.File // inherited as file descriptors 3, 4, ...
+	Held    *os.File   // open in the first process alone, until the sandbox ends
+	Log     *os.File   // standard output and error
 }
 
 // ErrForbidden says that the kernel does not let this user make the
 // namespaces.
 var ErrForbidden = errors.New("the kernel forbids this user to make namespaces; `meshlab doctor` names the remedy")
 
-// Start starts this program again as the first process of a new sandbox. The
+// Start starts the program as the first process of a new sandbox. The
 // process is in a session of its own and outlives the caller.
 func Start(cfg Config) (*os.Process, error) {
-	cmd := exec.Command("/proc/self/exe", cfg.Args...)
+	cmd := exec.Command(cmp.Or(cfg.Program, "/proc/self/exe"), cfg.Args...)
 	cmd.ExtraFiles = append(slices.Clone(cfg.Files), cfg.Held)
 	cmd.Stdout, cmd.Stderr = cfg.Log, cfg.Log
 	cmd.Dir = "/"

@@ -154,6 +154,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 		defer resp.Body.Close()
 		var p problem
 		if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Error == "" {
+			if resp.StatusCode == http.StatusNotFound { // of no handler: those say why
+				return nil, fmt.Errorf("%w: it does not know %s", ErrTooOld, path)
+			}
 			return nil, fmt.Errorf("speak to the lab's supervisor: %s", resp.Status)
 		}
 		return nil, errors.New(p.Error)

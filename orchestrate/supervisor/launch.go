@@ -30,6 +30,10 @@ type LaunchConfig struct {
 	Publish       bool   // forward the loopback ports that the lab file asks for
 	Hold          bool   // the lab ends with the calling process
 	Command       string // hidden verb that calls sandbox.Init and, inside, Run
+	// Program is the meshlab that the lab runs on: its supervisor, controller,
+	// services and load. "": this program. Another one must know all that is
+	// asked of labs side by side: Launch matches ErrTooOld if it does not.
+	Program string
 }
 
 // killWait is how long the kernel may take to remove a lab.
@@ -43,6 +47,9 @@ var ErrLeft = errors.New("something of the lab is left; `meshlab down` removes i
 // among them, unless the error matches ErrLeft.
 func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Status, err error) {
 	if err := preflight(); err != nil {
+		return Status{}, err
+	}
+	if cfg.Program, err = programPath(cfg.Program); err != nil {
 		return Status{}, err
 	}
 	state := orchestrate.StateOf(cfg.Name)
@@ -75,7 +82,7 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	}
 	defer alive.Close()
 	proc, err := sandbox.Start(sandbox.Config{
-		Args:  []string{cfg.Command, "--listeners", strconv.Itoa(len(in.published))},
+		Program: cfg.Program, Args: []string{cfg.Command, "--listeners", strconv.Itoa(len(in.published))},
 		Files: append([]*os.File{hangup}, in.files...), Held: claim.File(), Log: log,
 	})
 	hangup.Close()
@@ -95,6 +102,11 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 		return Status{}, err
 	}
 	in.close() // only the supervisor listens: when it ends, callers see it
+	if cfg.Program != "" {
+		if err := knowsSockets(ctx, state.Exec()); err != nil {
+			return Status{}, fmt.Errorf("start lab %s with %s: %w%s", cfg.Name, cfg.Program, err, logText(state))
+		}
+	}
 	st, err = NewClient(state.Control()).Up(ctx, UpRequest{
 		File: cfg.File, Source: cfg.Source, Mesh: cfg.Mesh, Consul: cfg.Consul, ConsulVersion: cfg.ConsulVersion,
 		Publish: in.published, Hold: cfg.Hold, UnprivUID: unprivilegedUID(),

@@ -66,6 +66,8 @@ func Run(ctx context.Context, cfg Config) error {
 	mux.HandleFunc("GET /status", s.serveStatus)
 	mux.HandleFunc("GET /logs", s.serveLogs)
 	mux.HandleFunc("GET /flows", s.serveFlows)
+	mux.HandleFunc("GET /cost", s.serveCost)
+	mux.HandleFunc("GET /links", s.serveLinks)
 	for _, path := range []string{explain.Path, "/traffic", "/metrics", "/healthz"} { // the controller's own
 		mux.Handle("GET "+path, explain.Forward(controllerSocket))
 	}
