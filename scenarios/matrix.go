@@ -22,30 +22,6 @@ type Config struct {
 	Seed        uint64        // of the order in which the meshes take turns
 }
 
-// Default is the matrix of the thesis: 1, 8, 100 and 200 connections, 1000
-// requests per attempt. The caller fills in Meshes, Pods, Requests and Seed.
-func Default() Config {
-	return Config{
-		Connections: []int{1, 8, 100, 200},
-		Count:       1000,
-		Repeats:     4,
-		WarmUp:      400,
-		Timeout:     15 * time.Second,
-		Limit:       2 * time.Minute,
-	}
-}
-
-// Quick is a matrix that shows within a minute or two that everything works.
-// Its figures are too few to be quoted.
-func Quick() Config {
-	c := Default()
-	c.Connections = []int{1, 8}
-	c.Count = 200
-	c.Repeats = 2
-	c.WarmUp = 100
-	return c
-}
-
 // The bounds of a Config. MaxTimeout is the highest latency that the
 // histograms of the result document hold.
 const (

@@ -1,6 +1,9 @@
 package scenarios
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Model is who decides when a request is sent.
 type Model string
@@ -19,21 +22,56 @@ type Scenario struct {
 	Model       Model
 	Steps       []ScenarioStep // empty: each request of the lab file, measured by itself
 
-	Closed Config   // of a closed loop: the matrix without Meshes, Pods, Requests and Seed
+	Closed Config   // of a closed loop: the matrix without Meshes, Pods and Seed; its Requests are the names of Steps
 	Open   OpenLoad // of an open loop; Rate 0: chosen by the knee
 
 	Objective *Objective // what a ramp searches for; nil: the file says nothing
 }
 
-// ScenarioStep is one request of a mix. Either Request names one of the lab
-// file, or To and what follows say what it is.
+// ScenarioStep is one request of a mix, or, in a closed loop, one request that
+// is measured by itself. Either Request names one of the lab file, or To and
+// what follows say what it is.
 type ScenarioStep struct {
+	Name    string // unique in the scenario
+	Weight  int    // 1 or more
 	Request string
-	Weight  int // 1 or more
 
-	Name        string
 	To          string // a service among the client's upstreams
-	RequestSpec        // without the URL's host: it depends on the mesh
+	RequestSpec        // its URL is a path alone: the host depends on the mesh
+}
+
+// Spec returns what the step sends under a mesh. lookup returns a request of
+// the lab file, to the address (host:port) at which the client reaches a
+// service; both know the mesh.
+func (s ScenarioStep) Spec(lookup func(name string) (RequestSpec, error), to func(service string) (string, error)) (RequestSpec, error) {
+	if s.Request != "" {
+		spec, err := lookup(s.Request)
+		if err != nil {
+			return RequestSpec{}, fmt.Errorf("request %s: %w", s.Name, err)
+		}
+		return spec, nil
+	}
+	address, err := to(s.To)
+	if err != nil {
+		return RequestSpec{}, fmt.Errorf("request %s: %w", s.Name, err)
+	}
+	spec := s.RequestSpec
+	spec.URL = "http://" + address + spec.URL
+	return spec, nil
+}
+
+// Requests returns what the steps of an open loop send under a mesh; none when
+// the scenario has no steps. The functions are those of ScenarioStep.Spec.
+func (s *Scenario) Requests(lookup func(name string) (RequestSpec, error), to func(service string) (string, error)) ([]WeightedStep, error) {
+	steps := make([]WeightedStep, 0, len(s.Steps))
+	for _, step := range s.Steps {
+		spec, err := step.Spec(lookup, to)
+		if err != nil {
+			return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
+		}
+		steps = append(steps, WeightedStep{RequestSpec: spec, Weight: step.Weight})
+	}
+	return steps, nil
 }
 
 // Generator sends the load of open-loop trials, over connections that stay

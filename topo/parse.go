@@ -36,7 +36,10 @@ type Options struct {
 func Parse(filename string, src []byte, opt Options) (*Lab, error) {
 	p := &problems{}
 	var f fileLab
-	readDocument(p, src, fileKind{"lab", "name, nodes and links"}, reflect.ValueOf(&f).Elem())
+	if root := readDocument(p, src, fileKind{"lab", "name, nodes and links"}); root != nil {
+		d := &decoder{problems: p}
+		d.decode(root, reflect.ValueOf(&f).Elem(), "the lab")
+	}
 	if tooLarge(p, &f) || len(p.list) > 0 && len(f.Nodes) == 0 {
 		return nil, p.err(filename)
 	}
@@ -54,17 +57,9 @@ type fileKind struct {
 	needs string // the keys that such a file must have
 }
 
-// readDocument reads the one document of the source into v, which is a struct.
-func readDocument(p *problems, src []byte, kind fileKind, v reflect.Value) {
-	if root := document(p, src, kind); root != nil {
-		d := &decoder{problems: p}
-		d.decode(root, v, "the "+kind.name)
-	}
-}
-
-// document returns the one document of the source, or nil after it has
+// readDocument returns the one document of the source, or nil after it has
 // reported why there is none.
-func document(p *problems, src []byte, kind fileKind) ast.Node {
+func readDocument(p *problems, src []byte, kind fileKind) ast.Node {
 	if len(src) > maxSource {
 		p.addf(place{}, "the file has %d bytes; a %s file may have at most %d", len(src), kind.name, maxSource)
 		return nil

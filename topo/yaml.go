@@ -22,15 +22,21 @@ type YAMLPlace = place
 // YAMLProblems collects what is wrong with a file while it is read.
 type YAMLProblems = problems
 
-// ReadYAML reads the one document of src into the struct that into points to,
-// and has check look at what was read, of which every value may be missing:
-// what is wrong with it is in the problems already. filename and kind, as in
-// "scenario", appear in messages only; so does needs, the keys that such a
-// file must have. The error is a *ParseError with every problem.
+// ReadYAML reads the one document of src into the struct that into points to.
+// When it is a mapping, check then looks at what was read. Any value may be
+// missing there: what is wrong with it has been reported. filename and kind,
+// as in "scenario", appear in messages only, as does needs, which names the
+// keys that such a file must have. The error is a *ParseError with every
+// problem.
 func ReadYAML(filename string, src []byte, kind, needs string, into any, check func(*YAMLProblems)) error {
 	p := &problems{}
-	readDocument(p, src, fileKind{kind, needs}, reflect.ValueOf(into).Elem())
-	check(p)
+	if root := readDocument(p, src, fileKind{kind, needs}); root != nil {
+		d := &decoder{problems: p}
+		d.decode(root, reflect.ValueOf(into).Elem(), "the "+kind)
+		if _, ok := mappingValues(root); ok {
+			check(p)
+		}
+	}
 	return p.err(filename)
 }
 
@@ -43,6 +49,10 @@ func (s scalar[T]) At() YAMLPlace { return s.place }
 
 // At is where the struct stands; the zero place when the file does not have it.
 func (s stated) At() YAMLPlace { return s.place }
+
+// Has reports whether the struct has a key in the file, with a good value or
+// not.
+func (s stated) Has(key string) bool { return s.keys[key] }
 
 // Addf reports a problem. The zero place is the beginning of the file.
 func (p *problems) Addf(at YAMLPlace, format string, args ...any) { p.addf(at, format, args...) }
