@@ -34,10 +34,11 @@ type Margin struct {
 // Method is how the trials of the variants were paired.
 type Method string
 
-// The two ways of pairing.
+// The ways of pairing, and what has none.
 const (
-	Alive Method = "duet" // all variants live; requests alternate within each trial
-	ABBA  Method = "abba" // one variant at a time, in randomised ABBA order; two neighbouring trials make a pair
+	Alive  Method = "duet"   // all variants live; requests alternate within each trial
+	Across Method = "across" // two runs at different times, trials unpaired: see CompareRuns
+	ABBA   Method = "abba"   // one variant at a time, in randomised ABBA order; two neighbouring trials make a pair
 )
 
 // OpenLoad is the load of a duet.
