@@ -151,6 +151,9 @@ func (f *Figure) PNG() ([]byte, error) {
 // svgStart is all before the content of an SVG file.
 var svgStart = regexp.MustCompile(`(?s)^.*?<svg[^>]*>`)
 
+// svgColor is a colour in a style.
+var svgColor = regexp.MustCompile(`(fill|stroke):#[0-9A-F]{6}`)
+
 // SVG returns the figure as a file of its own, on white. Text stays text.
 func (f *Figure) SVG() ([]byte, error) {
 	svg, err := f.svg()
@@ -165,7 +168,7 @@ func (f *Figure) SVG() ([]byte, error) {
 
 // Inline returns the figure for an HTML page: scalable, with its description
 // for screen readers, and with colours that follow the page's. The page has to
-// define --rule, --soft, --ground, --blue, --vermillion, --green, --purple,
+// define --rule, --ground, --blue, --vermillion, --green, --purple,
 // --orange, --sky and --yellow.
 func (f *Figure) Inline() (string, error) {
 	svg, err := f.svg()
@@ -176,7 +179,14 @@ func (f *Figure) Inline() (string, error) {
 	head := fmt.Sprintf(`<svg viewBox="0 0 %.5g %.5g" role="img" aria-label="%s" preserveAspectRatio="xMidYMid meet">`,
 		w.Points(), h.Points(), html.EscapeString(clean(f.Description)))
 	body := string(svg[len(svgStart.Find(svg)):])
-	return head + strings.NewReplacer(cssColors()...).Replace(body), nil
+	return head + svgColor.ReplaceAllStringFunc(body, func(s string) string {
+		var c color.RGBA
+		property, value, _ := strings.Cut(s, ":")
+		if _, err := fmt.Sscanf(value, "#%02X%02X%02X", &c.R, &c.G, &c.B); err != nil || variable(c) == "" {
+			return s
+		}
+		return property + ":" + variable(c)
+	}), nil
 }
 
 func (f *Figure) svg() ([]byte, error) {

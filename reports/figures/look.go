@@ -39,31 +39,32 @@ func LookOf(mesh string, i int) Look {
 	return Purple + Look(max(i, 0)%4)
 }
 
-// Ink, rule, soft and paper are the colours of text and lines, of lines in the
-// background, of lesser text, and of the ground. Inline replaces them, and the
-// palette, by those of the page.
+// Ink, rule and paper are the colours of text and lines, of lines in the
+// background, and of the ground. Inline replaces them, and the palette, by
+// those of the page.
 var (
 	ink   = color.RGBA{0x1A, 0x1A, 0x1A, 0xFF}
 	rule  = color.RGBA{0xD9, 0xD9, 0xD9, 0xFF}
-	soft  = color.RGBA{0x59, 0x59, 0x59, 0xFF}
 	paper = color.RGBA{0xFF, 0xFF, 0xFF, 0xFF}
 )
 
-// cssColors are the variables of the page, by the colour in the drawing.
-func cssColors() []string {
-	return []string{
-		"#1A1A1A", "currentColor",
-		"#D9D9D9", "var(--rule)",
-		"#595959", "var(--soft)",
-		"#FFFFFF", "var(--ground)",
-		"#0072B2", "var(--blue)",
-		"#D55E00", "var(--vermillion)",
-		"#009E73", "var(--green)",
-		"#CC79A7", "var(--purple)",
-		"#E69F00", "var(--orange)",
-		"#56B4E9", "var(--sky)",
-		"#F0E442", "var(--yellow)",
+// variable returns the page's variable for a colour of a drawing: the nearest
+// one, for a canvas rounds colours that are not opaque.
+func variable(c color.RGBA) string {
+	near := func(a, b uint8) bool { return max(a, b)-min(a, b) <= 2 }
+	for _, v := range []struct {
+		color color.RGBA
+		name  string
+	}{
+		{ink, "currentColor"}, {rule, "var(--rule)"}, {paper, "var(--ground)"},
+		{Blue.Color(), "var(--blue)"}, {Vermillion.Color(), "var(--vermillion)"}, {Green.Color(), "var(--green)"},
+		{Purple.Color(), "var(--purple)"}, {Orange.Color(), "var(--orange)"}, {Sky.Color(), "var(--sky)"}, {Yellow.Color(), "var(--yellow)"},
+	} {
+		if near(c.R, v.color.R) && near(c.G, v.color.G) && near(c.B, v.color.B) {
+			return v.name
+		}
 	}
+	return ""
 }
 
 // Color returns the look's colour on white.

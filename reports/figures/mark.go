@@ -25,7 +25,7 @@ func (m mark) hollowed() mark {
 	return m
 }
 
-// DrawGlyph makes a mark a draw.GlyphDrawer.
+// draw draws the mark.
 func (m mark) draw(c draw.Canvas, at vg.Point) {
 	var p vg.Path
 	if m.shape.corners == 0 {
