@@ -1,0 +1,132 @@
+package gate
+
+import (
+	"encoding/xml"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"meshlab.dev/meshlab/scenarios"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// document has a FAIL, a PASS and an INCONCLUSIVE, with names that every form
+// of output has to quote.
+func document() *scenarios.Result {
+	metric := func(name string, ratio, low, high, margin float64, v scenarios.Verdict) scenarios.MetricDecision {
+		return scenarios.MetricDecision{Metric: name, Ratio: ratio, Low: low, High: high, Bound: high, Margin: margin, Pairs: 20, Verdict: v}
+	}
+	trial := func(base, changed float64, flags ...scenarios.Flag) scenarios.Trial {
+		side := func(v float64) scenarios.SideOutcome {
+			return scenarios.SideOutcome{Requests: 1000, Latency: scenarios.Distribution{P50: v, P99: 4 * v}}
+		}
+		return scenarios.Trial{TrialOutcome: scenarios.TrialOutcome{Sides: []scenarios.SideOutcome{side(base), side(changed)}}, Flags: flags}
+	}
+	begin := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	return &scenarios.Result{
+		ID: "20261121T120000Z-00000000", Started: begin, Finished: begin.Add(90 * time.Second),
+		Environment: scenarios.Environment{CPU: "Example CPU | 2 GHz", Cores: 2, Kernel: "Linux 6.18"},
+		Duets: []scenarios.Duet{{
+			Scenario: "open", Request: "frontend", Lab: "hashicups", Pods: scenarios.MultipleNodes,
+			Variants: []scenarios.Variant{{Name: "base", Mesh: "ovs"}, {Name: "new|<b>", Mesh: "ovs"}},
+			Trials:   []scenarios.Trial{trial(1, 1.2), trial(1.1, 1.3, scenarios.Flag{Kind: scenarios.FlagSteal, Detail: "steal 3 %"}), trial(0.9, 1.1)},
+			Comparisons: []scenarios.Comparison{{Base: "base", New: "new|<b>", Verdict: scenarios.Fail, Metrics: []scenarios.MetricDecision{
+				metric("p50", 1.182, 1.16, 1.2, 0.05, scenarios.Fail), metric("p99", 1.05, 0.98, 1.13, 0.1, scenarios.Inconclusive)}}},
+		}, {
+			Scenario: "browse", Lab: "hashicups", Pods: scenarios.MultipleNodes,
+			Variants: []scenarios.Variant{{Name: "base", Mesh: "ovs"}, {Name: "new|<b>", Mesh: "ovs"}},
+			Comparisons: []scenarios.Comparison{{Base: "base", New: "new|<b>", Verdict: scenarios.Pass, Reason: "a reason: 5 %, or more", Metrics: []scenarios.MetricDecision{
+				metric("p50", 1.001, 0.99, 1.01, 0.05, scenarios.Pass)}}},
+		}},
+	}
+}
+
+func TestForms(t *testing.T) {
+	for _, tc := range []struct {
+		file  string
+		write func(*strings.Builder, *scenarios.Result) error
+	}{
+		{"text.txt", func(b *strings.Builder, r *scenarios.Result) error { return Text(b, r) }},
+		{"comment.md", func(b *strings.Builder, r *scenarios.Result) error { return Markdown(b, r) }},
+		{"junit.xml", func(b *strings.Builder, r *scenarios.Result) error { return JUnit(b, r) }},
+		{"annotations.txt", func(b *strings.Builder, r *scenarios.Result) error { return Annotations(b, r) }},
+	} {
+		t.Run(tc.file, func(t *testing.T) {
+			var b strings.Builder
+			if err := tc.write(&b, document()); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", tc.file)
+			if *update {
+				if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.String() != string(want) {
+				t.Errorf("got\n%s\nwant\n%s\nIf that is meant: go test ./reports/gate -update", b.String(), want)
+			}
+		})
+	}
+}
+
+func TestJUnitCounts(t *testing.T) {
+	var b strings.Builder
+	if err := JUnit(&b, document()); err != nil {
+		t.Fatal(err)
+	}
+	var s struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Skipped  int `xml:"skipped,attr"`
+	}
+	if err := xml.Unmarshal([]byte(b.String()), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Tests != 3 || s.Failures != 1 || s.Skipped != 1 {
+		t.Errorf("got %+v, want 3 tests, 1 failure, 1 skipped", s)
+	}
+}
+
+func TestOverall(t *testing.T) {
+	duets := func(verdicts ...scenarios.Verdict) (all []scenarios.Duet) {
+		for _, v := range verdicts {
+			all = append(all, scenarios.Duet{Comparisons: []scenarios.Comparison{{Verdict: v}}})
+		}
+		return all
+	}
+	for _, tc := range []struct {
+		given []scenarios.Duet
+		want  scenarios.Verdict
+	}{
+		{nil, scenarios.Inconclusive},
+		{duets(scenarios.Pass, scenarios.Pass), scenarios.Pass},
+		{duets(scenarios.Pass, scenarios.Inconclusive), scenarios.Inconclusive},
+		{duets(scenarios.Inconclusive, scenarios.Fail, scenarios.Pass), scenarios.Fail},
+	} {
+		if got := Overall(tc.given); got != tc.want {
+			t.Errorf("%+v: got %s, want %s", tc.given, got, tc.want)
+		}
+	}
+}
+
+func TestTrust(t *testing.T) {
+	if got := Trust(nil); !strings.Contains(got, "not calibrated") || !strings.Contains(got, "meshlab calibrate") {
+		t.Errorf("without a calibration: %q", got)
+	}
+	got := Trust(&scenarios.Calibration{Made: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Mesh: "ovs", Verdicts: 200,
+		FalseFails: map[string]int{"p50": 1}, Smallest: 0.1})
+	for _, want := range []string{"20 November 2026", "1 of 200 for p50", "0 of 200 for p99", "+10 %"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+}
