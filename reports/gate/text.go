@@ -46,7 +46,7 @@ func Markdown(w io.Writer, r *scenarios.Result) error {
 	}
 	b.WriteString("\n")
 	for _, n := range notes(r) {
-		b.WriteString(n + "\n")
+		b.WriteString(strings.ReplaceAll(n, "<", "&lt;") + "\n")
 	}
 	fmt.Fprintf(&b, "\n<sub>%s, %d cores, %s; run %s</sub>\n", cell(r.Environment.CPU), r.Environment.Cores, cell(r.Environment.Kernel), r.ID)
 	_, err := io.WriteString(w, b.String())
