@@ -13,7 +13,7 @@ type fileLab struct {
 	Links       []fileLink           `json:"links,omitempty" jsonschema_description:"Links between a switch and a host or another switch."`
 	Services    mapping[fileService] `json:"services,omitempty" jsonschema_description:"Instances of services, by name."`
 	Client      *fileClient          `json:"client,omitempty" jsonschema_description:"The host from which requests and load come."`
-	Requests    mapping[fileRequest] `json:"requests,omitempty" jsonschema_description:"HTTP requests that the client can make, by name."`
+	Requests    mapping[fileRequest] `json:"requests,omitempty" jsonschema_description:"Requests that the client can make, by name."`
 }
 
 type fileMesh struct {
@@ -53,7 +53,7 @@ type fileService struct {
 }
 
 type fileHealthcheck struct {
-	TCP      truth `json:"tcp,omitempty" jsonschema_description:"A TCP connection is enough; excludes http."`
+	TCP      truth `json:"tcp,omitempty" jsonschema_description:"true: a TCP connection is enough; excludes http. false without http: no check, the service counts as healthy."`
 	HTTP     text  `json:"http,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path of a GET that must be answered with 2xx; excludes tcp."`
 	Interval text  `json:"interval,omitempty" jsonschema_description:"Time between two checks, as in 500ms or 1s. Default: 1s."`
 }
@@ -64,15 +64,17 @@ type fileClient struct {
 }
 
 type fileRequest struct {
-	To      text          `json:"to" jsonschema_description:"Service to call: one of the client's upstreams."`
-	Method  text          `json:"method,omitempty" jsonschema:"enum=GET,enum=HEAD,enum=POST,enum=PUT,enum=PATCH,enum=DELETE,enum=OPTIONS" jsonschema_description:"HTTP method. Default: GET."`
-	Path    text          `json:"path,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path, and query if there is one. Default: /."`
-	Headers mapping[word] `json:"headers,omitempty" jsonschema_description:"HTTP headers."`
-	Body    text          `json:"body,omitempty" jsonschema_description:"Body of the request."`
-	Expect  fileExpect    `json:"expect,omitempty" jsonschema_description:"What a good answer is."`
+	To       text          `json:"to" jsonschema_description:"Service to call: one of the client's upstreams."`
+	Protocol text          `json:"protocol,omitempty" jsonschema:"enum=http1,enum=http1-close,enum=http2,enum=grpc,enum=tcp,enum=udp" jsonschema_description:"How it travels: HTTP/1.1 with kept connections, the same with a connection per request, HTTP/2 without TLS, Fortio's ping over gRPC, or an echo over TCP or UDP. Default: http1."`
+	Method   text          `json:"method,omitempty" jsonschema:"enum=GET,enum=HEAD,enum=POST,enum=PUT,enum=PATCH,enum=DELETE,enum=OPTIONS" jsonschema_description:"HTTP method. Default: GET."`
+	Path     text          `json:"path,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path, and query if there is one, of HTTP. Default: /."`
+	Headers  mapping[word] `json:"headers,omitempty" jsonschema_description:"HTTP headers, or metadata of gRPC."`
+	Body     text          `json:"body,omitempty" jsonschema_description:"Body of the request; what an echo sends."`
+	Expect   fileExpect    `json:"expect,omitempty" jsonschema_description:"What a good answer is. Of an echo: its body."`
 }
 
 type fileExpect struct {
 	Status   number `json:"status,omitempty" jsonschema:"minimum=200,maximum=599" jsonschema_description:"HTTP status. Default: 200."`
 	Contains []word `json:"contains,omitempty" jsonschema_description:"Texts that the body must hold, all of them."`
+	Matches  text   `json:"matches,omitempty" jsonschema_description:"Regular expression (RE2) that the body must match."`
 }

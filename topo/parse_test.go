@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"reflect"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -122,7 +123,7 @@ func TestEveryKey(t *testing.T) {
 		},
 		{Name: "web-2", Service: "web", Node: "h2", Port: 8080, Builtin: "echo", Healthcheck: topo.Healthcheck{TCP: true, Interval: time.Second}},
 		{Name: "backend", Service: "backend", Node: "h2", Port: 8081, Builtin: "echo", Healthcheck: topo.Healthcheck{TCP: true, Interval: time.Second}, Publish: port(0)},
-		{Name: "log", Service: "log", Node: "h3", Port: 8082, Builtin: "echo", Healthcheck: topo.Healthcheck{TCP: true, Interval: time.Second}},
+		{Name: "log", Service: "log", Node: "h3", Port: 8082, Builtin: "echo", Healthcheck: topo.Healthcheck{None: true, Interval: time.Second}},
 	}
 	show := func(s topo.Service) string {
 		publish := "-"
@@ -140,8 +141,15 @@ func TestEveryKey(t *testing.T) {
 	if c := lab.Client; c.Node != "client" || !slices.Equal(c.Upstreams, []topo.Upstream{{Service: "web", BindPort: 9000}}) {
 		t.Errorf("client %+v", c)
 	}
-	if got := fmt.Sprintf("%+v", lab.Requests); got != `map[page:{To:web Method:GET Path:/ Headers:map[] Body: Expect:{Status:200 Contains:[]}} post:{To:web Method:PUT Path:/a?b=c Headers:map[X-Number:1] Body:hello Expect:{Status:204 Contains:[ok 7]}}]` {
-		t.Errorf("requests %s", got)
+	requests := map[string]topo.Request{
+		"page": {To: "web", Protocol: topo.ProtocolHTTP1, Method: "GET", Path: "/", Headers: map[string]string{}, Expect: topo.Expect{Status: 200}},
+		"post": {To: "web", Protocol: topo.ProtocolHTTP1, Method: "PUT", Path: "/a?b=c", Headers: map[string]string{"X-Number": "1"}, Body: "hello",
+			Expect: topo.Expect{Status: 204, Contains: []string{"ok", "7"}, Matches: `^o\d*k$`}},
+		"echo": {To: "web", Protocol: topo.ProtocolUDP, Headers: map[string]string{}, Body: "hello"},
+		"ping": {To: "web", Protocol: topo.ProtocolGRPC, Headers: map[string]string{"x-number": "1"}},
+	}
+	if !reflect.DeepEqual(lab.Requests, requests) {
+		t.Errorf("requests %+v, want %+v", lab.Requests, requests)
 	}
 }
 

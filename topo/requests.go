@@ -3,6 +3,7 @@ package topo
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,9 +29,12 @@ func (b *builder) requestSection(f *fileLab) {
 }
 
 func (b *builder) request(f *fileLab, v fileRequest) Request {
-	r := Request{To: v.To.val, Method: http.MethodGet, Path: "/", Headers: map[string]string{}, Body: v.Body.val}
+	r := Request{To: v.To.val, Protocol: b.protocol(v), Headers: map[string]string{}, Body: v.Body.val}
 	if v.To.set {
 		b.target(f, v.To)
+	}
+	if r.Protocol.isHTTP() {
+		r.Method, r.Path = http.MethodGet, "/"
 	}
 	if v.Method.set {
 		r.Method = v.Method.val
@@ -56,8 +60,69 @@ func (b *builder) request(f *fileLab, v fileRequest) Request {
 		}
 		r.Headers[h.Key.val] = string(h.Value.val)
 	}
-	r.Expect = b.expect(v.Expect)
+	r.Expect = b.expect(v.Expect, r.Protocol)
 	return r
+}
+
+func (p Protocol) isHTTP() bool {
+	return p == ProtocolHTTP1 || p == ProtocolHTTP1Close || p == ProtocolHTTP2
+}
+
+func (p Protocol) isEcho() bool { return p == ProtocolTCP || p == ProtocolUDP }
+
+// maxEcho is the longest body of an echo in bytes: what one datagram holds,
+// 65,535 less 8 of UDP (RFC 768) and 20 of IPv4 (RFC 791).
+const maxEcho = 65_507
+
+// protocol reads the protocol of a request, and checks that the request has
+// nothing that its protocol does not have.
+func (b *builder) protocol(v fileRequest) Protocol {
+	if !v.Protocol.set {
+		return ProtocolHTTP1
+	}
+	p := Protocol(v.Protocol.val)
+	if !slices.Contains(Protocols(), p) {
+		known := make([]string, len(Protocols()))
+		for i, k := range Protocols() {
+			known[i] = string(k)
+		}
+		near := Nearest(v.Protocol.val, known)
+		if near == "" {
+			near = strings.Join(known, ", ")
+		}
+		b.addf(v.Protocol.place, "unknown protocol %s; use %s", quote(v.Protocol.val), near)
+		return ProtocolHTTP1
+	}
+	if p.isHTTP() {
+		return p
+	}
+	without := func(stated bool, at place, key string) {
+		if stated {
+			b.addf(at, "protocol %s has no %s", p, key)
+		}
+	}
+	without(v.Method.set, v.Method.place, "method")
+	without(v.Path.set, v.Path.place, "path")
+	without(v.Expect.Status.set, v.Expect.Status.place, "status")
+	if !p.isEcho() {
+		return p
+	}
+	if len(v.Headers) > 0 {
+		without(true, v.Headers[0].Key.place, "headers")
+	}
+	if len(v.Expect.Contains) > 0 {
+		b.addf(v.Expect.Contains[0].place, "the answer of protocol %s must be the body; expect nothing else", p)
+	}
+	if v.Expect.Matches.set {
+		b.addf(v.Expect.Matches.place, "the answer of protocol %s must be the body; expect nothing else", p)
+	}
+	switch n := len(v.Body.val); {
+	case n == 0:
+		b.addf(v.Protocol.place, "protocol %s needs a body: it is sent, and must come back", p)
+	case n > maxEcho:
+		b.addf(v.Body.place, "the body has %d bytes; protocol %s takes at most %d", n, p, maxEcho)
+	}
+	return p
 }
 
 // target checks that a request goes to one of the client's upstreams.
@@ -76,13 +141,19 @@ func (b *builder) target(f *fileLab, to text) {
 	b.unknown(to.place, "upstream of the client", to.val, known)
 }
 
-func (b *builder) expect(v fileExpect) Expect {
-	e := Expect{Status: http.StatusOK}
+func (b *builder) expect(v fileExpect, p Protocol) Expect {
+	e := Expect{Matches: v.Matches.val}
+	if p.isHTTP() {
+		e.Status = http.StatusOK
+	}
 	if v.Status.set {
 		e.Status = int(v.Status.val)
 		if v.Status.val < 200 || v.Status.val > 599 { // RFC 9110, section 15; 1xx are no final answers
 			b.addf(v.Status.place, "status %d must be 200 to 599", v.Status.val)
 		}
+	}
+	if _, err := regexp.Compile(e.Matches); err != nil {
+		b.addf(v.Matches.place, "matches: %v", err)
 	}
 	for _, c := range v.Contains {
 		e.Contains = append(e.Contains, string(c.val))

@@ -64,7 +64,6 @@ func generate() *jsonschema.Schema {
 	service.Properties.Value("meta").MaxProperties = &most
 	bindPorts(service)
 	health := service.Properties.Value("healthcheck")
-	health.Properties.Value("tcp").Const = true
 	health.Not = &jsonschema.Schema{Required: []string{"tcp", "http"}}
 	bindPorts(s.Properties.Value("client"))
 	request := names(s, "requests", dnsLabel)

@@ -149,12 +149,13 @@ func (b *builder) upstreams(m mapping[number], node, who, self string) []Upstrea
 }
 
 func (b *builder) healthcheck(h fileHealthcheck) Healthcheck {
-	out := Healthcheck{TCP: !h.HTTP.set, HTTP: h.HTTP.val, Interval: defaultInterval}
+	none := h.TCP.set && !h.TCP.val && !h.HTTP.set
+	out := Healthcheck{TCP: !h.HTTP.set && !none, HTTP: h.HTTP.val, None: none, Interval: defaultInterval}
 	switch {
 	case h.TCP.set && h.TCP.val && h.HTTP.set:
 		b.addf(h.TCP.place, "the healthcheck has both tcp and http; keep one")
-	case h.TCP.set && !h.TCP.val && !h.HTTP.set:
-		b.addf(h.TCP.place, "the healthcheck has neither tcp nor http")
+	case none && h.Interval.set:
+		b.addf(h.Interval.place, "the healthcheck has an interval, and neither tcp nor http")
 	}
 	if h.HTTP.set {
 		b.checkPath(h.HTTP, "http")

@@ -88,6 +88,7 @@ type Upstream struct {
 type Healthcheck struct {
 	TCP      bool   // a connection is enough
 	HTTP     string // path of a GET that must answer 2xx; excludes TCP
+	None     bool   // nothing is asked: the service counts as healthy; excludes TCP and HTTP
 	Interval time.Duration
 }
 
@@ -98,18 +99,39 @@ type Client struct {
 	Upstreams []Upstream
 }
 
-// Request is one HTTP request of the client, and what makes an answer right.
-type Request struct {
-	To      string // a service among Client.Upstreams
-	Method  string
-	Path    string
-	Headers map[string]string
-	Body    string
-	Expect  Expect
+// Protocol is how a request travels.
+type Protocol string
+
+// The protocols of requests.
+const (
+	ProtocolHTTP1      Protocol = "http1"       // HTTP/1.1, connections kept
+	ProtocolHTTP1Close Protocol = "http1-close" // HTTP/1.1, a connection of its own for each request
+	ProtocolHTTP2      Protocol = "http2"       // HTTP/2 without TLS, by prior knowledge
+	ProtocolGRPC       Protocol = "grpc"        // Fortio's ping service over gRPC
+	ProtocolTCP        Protocol = "tcp"         // the body is sent, and must come back
+	ProtocolUDP        Protocol = "udp"         // the same in one datagram
+)
+
+// Protocols returns all protocols.
+func Protocols() []Protocol {
+	return []Protocol{ProtocolHTTP1, ProtocolHTTP1Close, ProtocolHTTP2, ProtocolGRPC, ProtocolTCP, ProtocolUDP}
 }
 
-// Expect is what an answer must be to count as a success.
+// Request is one request of the client, and what makes an answer right.
+type Request struct {
+	To       string // a service among Client.Upstreams
+	Protocol Protocol
+	Method   string            // HTTP; else ""
+	Path     string            // HTTP; else ""
+	Headers  map[string]string // HTTP, and metadata of gRPC
+	Body     string            // payload of the others
+	Expect   Expect
+}
+
+// Expect is what an answer must be to count as a success. An echo of TCP or
+// UDP must be the body, and nothing else is expected of it.
 type Expect struct {
-	Status   int
+	Status   int      // HTTP; else 0
 	Contains []string // substrings of the body, all of them
+	Matches  string   // regular expression (RE2) that the body matches; "": any does
 }

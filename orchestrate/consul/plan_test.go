@@ -112,6 +112,11 @@ func TestRegistration(t *testing.T) {
 	if check.HTTP != "http://192.168.1.11:21000/health" || check.Interval != "3s" || check.Status != api.HealthCritical || check.TCP != "" {
 		t.Errorf("check %+v", check)
 	}
+	unasked := lab.Services[1]
+	unasked.Healthcheck = topo.Healthcheck{None: true}
+	if reg, err := Registration(lab, unasked, "ovs"); err != nil || len(reg.Checks) != 0 {
+		t.Errorf("a service that is asked nothing: checks %+v, %v", reg.Checks, err)
+	}
 	side := reg.Connect.SidecarService
 	if side.Port != 21001 {
 		t.Errorf("sidecar port %d, want 21001: 21000 is the service's own", side.Port)

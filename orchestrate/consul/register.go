@@ -42,7 +42,7 @@ const (
 // Registration says how the agent of the service's host registers it. The
 // instance starts critical and becomes healthy when its check first passes.
 // A service of which the lab file says nothing about health is asked for a
-// TCP connection every second.
+// TCP connection every second. One that is to be asked nothing is healthy.
 func Registration(lab *topo.Lab, svc topo.Service, mesh string) (*api.AgentServiceRegistration, error) {
 	addr, err := hostAddr(lab, svc.Node)
 	if err != nil {
@@ -64,7 +64,7 @@ func Registration(lab *topo.Lab, svc topo.Service, mesh string) (*api.AgentServi
 		Address: addr.String(),
 		Port:    int(svc.Port),
 		Weights: &api.AgentWeights{Passing: 1, Warning: 1},
-		Checks:  api.AgentServiceChecks{healthCheck(svc.Healthcheck, net.JoinHostPort(addr.String(), strconv.Itoa(int(svc.Port))))},
+		Checks:  healthChecks(svc.Healthcheck, net.JoinHostPort(addr.String(), strconv.Itoa(int(svc.Port)))),
 		Connect: &api.AgentServiceConnect{SidecarService: sidecar},
 	}, nil
 }
@@ -163,7 +163,10 @@ func sidecarChecks(id, address, mesh string) api.AgentServiceChecks {
 	return api.AgentServiceChecks{listening, alias}
 }
 
-func healthCheck(h topo.Healthcheck, address string) *api.AgentServiceCheck {
+func healthChecks(h topo.Healthcheck, address string) api.AgentServiceChecks {
+	if h.None {
+		return nil
+	}
 	interval := h.Interval
 	if interval <= 0 {
 		interval = defaultInterval
@@ -176,9 +179,9 @@ func healthCheck(h topo.Healthcheck, address string) *api.AgentServiceCheck {
 	if h.HTTP != "" {
 		c.Name = "GET " + h.HTTP
 		c.HTTP = "http://" + address + h.HTTP
-		return c
+		return api.AgentServiceChecks{c}
 	}
 	c.Name = "TCP " + address
 	c.TCP = address
-	return c
+	return api.AgentServiceChecks{c}
 }
