@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -31,10 +30,9 @@ func NewID(started time.Time, random [4]byte) string {
 	return fmt.Sprintf("%s-%x", started.UTC().Format("20060102T150405Z"), random)
 }
 
-// Write validates the document and writes it to path as indented JSON. The
-// file appears whole or not at all: it is written beside path, synced and
-// renamed, and what stood at path stays there when that fails.
-func Write(path string, r *Result) (err error) {
+// Write validates the document and writes it to path as indented JSON, as
+// WriteFile does.
+func Write(path string, r *Result) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("write results to %s: %w", path, err)
 	}
@@ -42,30 +40,7 @@ func Write(path string, r *Result) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write results to %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write results to %s: %w", path, err)
-			_ = f.Close()           // closed already on some paths
-			_ = os.Remove(f.Name()) // the first error is the one that counts
-		}
-	}()
-	if _, err = f.Write(append(body, '\n')); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return WriteFile(path, append(body, '\n'))
 }
 
 // ReadFile reads and validates the document at path; see Read.
