@@ -2,12 +2,8 @@
 // histogram. It measures; what is measured and in which order is decided in
 // package scenarios.
 //
-// Requests go over connections of this package, not over Fortio's own HTTP
-// clients. Its fast client repeats a request silently on a new connection
-// when a used one breaks or times out, reports every fault of a socket as the
-// same -1, cuts answers at a size kept in a package variable, and hands out
-// chunked bodies with their framing; each of these would hide an error from a
-// run that must count all of them.
+// Requests go over connections of package client, not over Fortio's own: why
+// is said there.
 package fortio
 
 import (
@@ -24,6 +20,7 @@ import (
 	"fortio.org/log"
 
 	"meshlab.dev/meshlab/scenarios"
+	"meshlab.dev/meshlab/scenarios/client"
 	"meshlab.dev/meshlab/scenarios/stats"
 )
 
@@ -49,8 +46,8 @@ const resolution = 0.00002
 // are counted as errors too. Run returns an error when the spec makes no
 // sense and when ctx is done.
 func Run(ctx context.Context, spec scenarios.LoadSpec) (scenarios.Attempt, error) {
-	request, err := prepare(spec)
-	if err != nil {
+	request, err := client.Prepare(spec.RequestSpec)
+	if err = errors.Join(check(spec), err); err != nil {
 		return scenarios.Attempt{}, fmt.Errorf("prepare the load on %s: %w", spec.URL, err)
 	}
 	quiet()
@@ -60,7 +57,7 @@ func Run(ctx context.Context, spec scenarios.LoadSpec) (scenarios.Attempt, error
 	workers := make([]*worker, spec.Connections)
 	for i := range workers {
 		workers[i] = newWorker(limited, spec, request)
-		defer workers[i].disconnect()
+		defer workers[i].client.Close()
 	}
 
 	// With an aborter of our own, Fortio does not catch the user's Ctrl-C.
@@ -68,7 +65,7 @@ func Run(ctx context.Context, spec scenarios.LoadSpec) (scenarios.Attempt, error
 	stop := context.AfterFunc(limited, func() { aborter.Abort(false) })
 	defer stop()
 	runner := periodic.NewPeriodicRunner(&periodic.RunnerOptions{
-		RunType:    "HTTP",
+		RunType:    string(request.Protocol()),
 		QPS:        -1, // as fast as the answers come
 		NumThreads: spec.Connections,
 		Exactly:    int64(spec.Requests),
@@ -84,6 +81,23 @@ func Run(ctx context.Context, spec scenarios.LoadSpec) (scenarios.Attempt, error
 		return scenarios.Attempt{}, fmt.Errorf("load %s: stopped: %w", spec.URL, err)
 	}
 	return collect(spec, workers, done.StartTime, done.ActualDuration)
+}
+
+func check(spec scenarios.LoadSpec) error {
+	var errs []error
+	if spec.Connections < 1 || spec.Connections > scenarios.MaxConnections {
+		errs = append(errs, fmt.Errorf("connections %d: want 1 to %d", spec.Connections, scenarios.MaxConnections))
+	}
+	if spec.Requests < spec.Connections || spec.Requests > scenarios.MaxCount {
+		errs = append(errs, fmt.Errorf("requests %d: want %d (one per connection) to %d", spec.Requests, spec.Connections, scenarios.MaxCount))
+	}
+	if spec.Timeout <= 0 || spec.Timeout > scenarios.MaxTimeout {
+		errs = append(errs, fmt.Errorf("timeout %v: want more than 0 and at most %v", spec.Timeout, scenarios.MaxTimeout))
+	}
+	if spec.Limit <= 0 {
+		errs = append(errs, fmt.Errorf("limit %v of the attempt: want more than 0", spec.Limit))
+	}
+	return errors.Join(errs...)
 }
 
 // quiet silences Fortio's log, which is global to the process. Its Fatalf
