@@ -209,6 +209,8 @@ type Span struct {
 	Start    float64  `json:"start_ms"`  // since the request was sent: median
 	Duration float64  `json:"length_ms"` // median
 	P95      float64  `json:"p95_ms"`    // of the length
+
+	Within float64 `json:"within_ms,omitempty"` // of the length, spent in the calls that it makes: median
 }
 
 // SpanKind is what happens in a span.
