@@ -36,6 +36,7 @@ func Write(path string, r *Result) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("write results to %s: %w", path, err)
 	}
+	fillLists(reflect.ValueOf(r).Elem())
 	body, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)

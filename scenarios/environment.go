@@ -3,6 +3,9 @@ package scenarios
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -46,6 +49,38 @@ func Host() Environment {
 		e.Virtualization = virtualization(cpus[0].Flags, os.ReadFile)
 	}
 	return e
+}
+
+// fingerprintDigits is the length of a fingerprint: 48 bits keep the few
+// machines of one user apart.
+const fingerprintDigits = 12
+
+// Sum returns the fingerprint of what a calibration depends on: processor,
+// number of cores, memory to the nearest GiB (the kernel keeps an amount for
+// itself that differs from boot to boot), kernel release, virtualization, and
+// of the lab Open vSwitch, its datapath and congestion control. Two runs with
+// one fingerprint share their false-alarm rate as far as hardware and system
+// decide it. Versions of meshlab and of what is measured are not in it: a
+// calibration is there to compare them. What the caller fills in must be there
+// before.
+//
+// It is the beginning of a SHA-256 in hexadecimal digits, over one line for
+// each of these in this order: the same on every machine and in every version.
+func (e Environment) Sum() string {
+	const gib = 1 << 30
+	h := sha256.New()
+	for _, part := range []string{
+		e.CPU, strconv.Itoa(e.Cores), strconv.FormatUint((e.MemoryBytes+gib/2)/gib, 10), e.Kernel, e.Virtualization,
+		e.OpenVSwitch, e.Datapath, e.CongestionControl,
+	} {
+		fmt.Fprintf(h, "%q\n", part)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:fingerprintDigits]
+}
+
+// isFingerprint tells whether s may be one: nothing else becomes a file name.
+func isFingerprint(s string) bool {
+	return len(s) == fingerprintDigits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func version() string {

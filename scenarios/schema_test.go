@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	generator "github.com/invopop/jsonschema"
@@ -17,13 +18,25 @@ func TestResultSchemaIsCurrent(t *testing.T) {
 	r := generator.Reflector{Anonymous: true}
 	// The version is a constant of the document, so the schema says it.
 	s := r.Reflect(&Result{})
-	s.ID = "https://meshlab.dev/schema/result-1.json"
+	s.ID = "https://meshlab.dev/schema/result-2.json"
 	s.Title = "Result document of meshlab bench"
 	version, _ := s.Definitions["Result"].Properties.Get("schema_version")
 	version.Const = SchemaVersion
-	pods := s.Definitions["Cell"].Properties
-	if p, ok := pods.Get("pods"); ok {
-		p.Enum = []any{SingleNode, MultipleNodes}
+	for property, enum := range map[string][]any{
+		"Cell.pods": {SingleNode, MultipleNodes}, "Duet.pods": {SingleNode, MultipleNodes},
+		"Ramp.pods": {SingleNode, MultipleNodes}, "Waterfall.pods": {SingleNode, MultipleNodes},
+		"Duet.method": {Alive, ABBA, Across}, "OpenLoad.arrivals": {Constant, Poisson},
+		"Comparison.verdict": {Pass, Fail, Inconclusive}, "MetricDecision.verdict": {Pass, Fail, Inconclusive},
+		"Flag.kind": {FlagSteal, FlagLate, FlagUnsteady, FlagErrors, FlagOverload},
+		"Span.kind": {SpanClient, SpanSwitch, SpanProxy, SpanService},
+		"Ramp.end":  {EndObjective, EndGenerator, EndMaximum},
+	} {
+		name, key, _ := strings.Cut(property, ".")
+		p, ok := s.Definitions[name].Properties.Get(key)
+		if !ok {
+			t.Fatalf("there is no property %s", property)
+		}
+		p.Enum = enum
 	}
 	want, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {

@@ -5,18 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"meshlab.dev/meshlab/scenarios/stats"
 )
 
 // Validate returns all that makes the document useless to a reader, joined:
 // a wrong version, cells twice or without attempts, figures that are not
 // numbers or contradict each other, histograms that are missing or damaged,
-// traffic without names or with names twice.
+// traffic without names or with names twice, trials that do not fit their
+// duet, verdicts that do not fit their trials, names that nothing else has.
 func (r *Result) Validate() error {
 	var errs []error
-	if r.SchemaVersion != SchemaVersion {
-		errs = append(errs, fmt.Errorf("schema_version %d: this meshlab writes %d", r.SchemaVersion, SchemaVersion))
+	if r.SchemaVersion < 1 || r.SchemaVersion > SchemaVersion {
+		errs = append(errs, fmt.Errorf("schema_version %d: this meshlab knows 1 to %d", r.SchemaVersion, SchemaVersion))
 	}
 	if r.ID == "" {
 		errs = append(errs, errors.New("id is empty"))
@@ -48,15 +47,15 @@ func (r *Result) Validate() error {
 			errs = append(errs, fmt.Errorf("generator_ceiling[%d]: %w", i, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, r.validatePaired()...)...)
 }
 
 func (c Cell) validate() error {
 	if c.Request == "" || c.Mesh == "" {
 		return errors.New("request or mesh is empty")
 	}
-	if c.Pods != SingleNode && c.Pods != MultipleNodes {
-		return fmt.Errorf("pods %q: want %s or %s", c.Pods, SingleNode, MultipleNodes)
+	if err := c.Pods.validate(); err != nil {
+		return err
 	}
 	if c.Connections < 1 {
 		return fmt.Errorf("connections %d: want 1 or more", c.Connections)
@@ -72,34 +71,17 @@ func (c Cell) validate() error {
 	return nil
 }
 
-// hdrTolerance is how far a histogram's extremes may lie from the exact ones:
-// 0.1 % of its precision and a microsecond of rounding.
-func hdrTolerance(ms float64) float64 { return ms*0.002 + 0.002 }
-
 func (a Attempt) validate() error {
-	for _, f := range []struct {
-		name  string
-		value float64
-	}{
-		{"seconds", a.Seconds}, {"min_ms", a.Min}, {"avg_ms", a.Avg}, {"p50_ms", a.P50}, {"p90_ms", a.P90},
-		{"p99_ms", a.P99}, {"max_ms", a.Max}, {"requests_per_second", a.RequestsPerSecond},
-	} {
-		if math.IsNaN(f.value) || math.IsInf(f.value, 0) || f.value < 0 {
-			return fmt.Errorf("%s is %v: want a number, 0 or more", f.name, f.value)
-		}
+	err := errors.Join(number("seconds", a.Seconds), number("min_ms", a.Min), number("avg_ms", a.Avg), number("p50_ms", a.P50),
+		number("p90_ms", a.P90), number("p99_ms", a.P99), number("max_ms", a.Max), number("requests_per_second", a.RequestsPerSecond))
+	if err != nil {
+		return err
 	}
 	if a.Requests < 1 || a.Errors < 0 || a.Errors > a.Requests {
 		return fmt.Errorf("%d errors of %d requests", a.Errors, a.Requests)
 	}
-	kinds := 0
-	for kind, n := range a.ErrorKind {
-		if n < 1 {
-			return fmt.Errorf("error kind %q happened %d times", kind, n)
-		}
-		kinds += n
-	}
-	if kinds != a.Errors {
-		return fmt.Errorf("the error kinds add up to %d, not to the %d errors", kinds, a.Errors)
+	if err := validateKinds(a.ErrorKind, a.Errors); err != nil {
+		return err
 	}
 	if len(a.Fortio) > 0 && !json.Valid(a.Fortio) {
 		return errors.New("fortio is not JSON")
@@ -110,26 +92,6 @@ func (a Attempt) validate() error {
 	if a.Seconds == 0 {
 		return fmt.Errorf("%d answers in no time", a.Requests-a.Errors)
 	}
-	return a.validateLatencies()
-}
-
-func (a Attempt) validateLatencies() error {
-	// The average of equal values may lie a rounding error beside them.
-	const rounding = 1e-9
-	if a.Min <= 0 || a.Min > a.P50 || a.P50 > a.P90 || a.P90 > a.P99 || a.P99 > a.Max ||
-		a.Avg < a.Min*(1-rounding) || a.Avg > a.Max*(1+rounding) {
-		return fmt.Errorf("latencies are not in order: min %v, avg %v, p50 %v, p90 %v, p99 %v, max %v ms",
-			a.Min, a.Avg, a.P50, a.P90, a.P99, a.Max)
-	}
-	h, err := stats.DecodeHDR(a.HDR)
-	if err != nil {
-		return fmt.Errorf("hdr: %w", err)
-	}
-	if n := h.TotalCount(); n != int64(a.Requests-a.Errors) {
-		return fmt.Errorf("hdr holds %d values, there were %d successes", n, a.Requests-a.Errors)
-	}
-	if ms := float64(h.Max()) / 1000; math.Abs(ms-a.Max) > hdrTolerance(a.Max) {
-		return fmt.Errorf("hdr ends at %v ms, max_ms is %v", ms, a.Max)
-	}
-	return nil
+	d := Distribution{Min: a.Min, Avg: a.Avg, P50: a.P50, P90: a.P90, P99: a.P99, Max: a.Max, HDR: a.HDR}
+	return d.validate(a.Requests-a.Errors, math.SmallestNonzeroFloat64)
 }

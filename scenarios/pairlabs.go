@@ -1,0 +1,96 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+)
+
+// duetLabs hands out where the variants of one round are measured.
+type duetLabs struct {
+	use   func(ctx context.Context, variant int) (ActiveSide, error)
+	close func() error
+}
+
+// open brings up the labs of a round.
+func (r *duetRun) open(ctx context.Context, round int) (duetLabs, error) {
+	if r.c.Method == ABBA {
+		return duetLabs{
+			use: func(ctx context.Context, variant int) (ActiveSide, error) {
+				side, err := r.h.Use(ctx, round, variant)
+				if err != nil {
+					return side, fmt.Errorf("bring up %s: %w", r.c.Variants[variant].Name, err)
+				}
+				if side.Fresh {
+					r.duet.Variants[variant].Starts++
+				}
+				return side, nil
+			},
+			close: func() error { return nil },
+		}, nil
+	}
+	g, err := r.h.Open(ctx, round)
+	if err != nil {
+		return duetLabs{}, err
+	}
+	for i := range r.duet.Variants {
+		r.duet.Variants[i].Starts++
+	}
+	fresh := true // all of them warm up at once
+	return duetLabs{
+		use: func(_ context.Context, variant int) (ActiveSide, error) {
+			side := ActiveSide{Generator: g, Side: variant, Fresh: fresh}
+			fresh = false
+			return side, nil
+		},
+		close: func() error {
+			if err := g.Close(); err != nil {
+				return fmt.Errorf("end the generator: %w", err)
+			}
+			return nil
+		},
+	}, nil
+}
+
+// order returns the trials of a round at most: for each, the variants that
+// take part, in the order in which they are measured if they are not live
+// together.
+//
+// ABBA goes in blocks of two pairs, ABBA or BAAB by chance: what drifts
+// evenly then strikes both alike within a block, and nothing periodic keeps
+// step with the order. With more than two variants, the comparisons take turns
+// block by block.
+func (r *duetRun) order(round int) [][]int {
+	most := r.c.Rule.last() * r.perPair()
+	order := make([][]int, 0, most)
+	if r.c.Method == Alive {
+		all := make([]int, len(r.c.Variants))
+		for i := range all {
+			all[i] = i
+		}
+		for range most {
+			order = append(order, all)
+		}
+		return order
+	}
+	random := rand.New(rand.NewPCG(r.seed(round, 0, 0), 0))
+	for pairs := 0; pairs < r.c.Rule.last(); pairs += 2 {
+		for _, i := range random.Perm(len(r.c.Variants) - 1) {
+			block := [][]int{{0, i + 1}, {i + 1, 0}}
+			if random.IntN(2) == 1 {
+				block[0], block[1] = block[1], block[0]
+			}
+			order = append(order, block[:min(2, r.c.Rule.last()-pairs)]...)
+		}
+	}
+	return order
+}
+
+// seed derives the seed of a part of a trial from the run's, so that duets and
+// trials of one run have different arrivals, and a repeated run the same.
+func (r *duetRun) seed(round, trial, part int) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q %q %q %q %d %d %d", r.c.Lab, r.c.Pods, r.c.Scenario, r.c.Request, round, trial, part)
+	return rand.NewPCG(r.c.Seed, h.Sum64()).Uint64()
+}
