@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,17 @@ func TestOpenScenarioIsTheDefault(t *testing.T) {
 	}
 }
 
+// A request of a lab file and one of a scenario file travel alike.
+func TestProtocolsAreThoseOfLabFiles(t *testing.T) {
+	var lab []Protocol
+	for _, p := range topo.Protocols() {
+		lab = append(lab, Protocol(p))
+	}
+	if !slices.Equal(lab, Protocols()) {
+		t.Errorf("lab files have %v, load is sent over %v", lab, Protocols())
+	}
+}
+
 func readTestdata(t *testing.T, name string) []byte {
 	t.Helper()
 	src, err := os.ReadFile(filepath.Join("testdata", name))
@@ -86,8 +98,11 @@ func TestEveryScenarioKey(t *testing.T) {
 		Steps: []ScenarioStep{
 			{Name: "frontend", Request: "frontend", Weight: 3},
 			{Name: "order", Weight: 1, To: "public-api", RequestSpec: RequestSpec{
-				URL: "/api?x=1", Method: "POST", Headers: map[string]string{"X-Number": "7"}, Body: "body",
-				Status: 201, Contains: []string{"a", "b"},
+				Protocol: HTTP1Close, URL: "/api?x=1", Method: "POST", Headers: map[string]string{"X-Number": "7"}, Body: "body",
+				Status: 201, Contains: []string{"a", "b"}, Matches: `^a\d+b$`,
+			}},
+			{Name: "echo", Weight: 1, To: "udp-echo", RequestSpec: RequestSpec{
+				Protocol: UDPEcho, Headers: map[string]string{}, Body: "hello",
 			}},
 		},
 		Objective: &Objective{Percentile: 99.5, Below: 20 * time.Millisecond, Errors: 0.001},
@@ -109,7 +124,7 @@ func TestEveryScenarioKey(t *testing.T) {
 		Steps: []ScenarioStep{
 			{Name: "api", Request: "api", Weight: 1},
 			{Name: "own", Weight: 1, To: "web", RequestSpec: RequestSpec{
-				URL: "/", Method: "GET", Headers: map[string]string{}, Status: 200,
+				Protocol: HTTP1, URL: "/", Method: "GET", Headers: map[string]string{}, Status: 200,
 			}},
 		},
 	}

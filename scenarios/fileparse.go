@@ -180,8 +180,8 @@ func (r fileReader) steps(f *fileScenario, s *Scenario) {
 // pathSpec is a request whose URL is the path alone.
 func pathSpec(r topo.Request) RequestSpec {
 	return RequestSpec{
-		URL: r.Path, Method: r.Method, Headers: r.Headers, Body: r.Body,
-		Status: r.Expect.Status, Contains: r.Expect.Contains,
+		Protocol: Protocol(r.Protocol), URL: r.Path, Method: r.Method, Headers: r.Headers, Body: r.Body,
+		Status: r.Expect.Status, Contains: r.Expect.Contains, Matches: r.Expect.Matches,
 	}
 }
 
