@@ -3,6 +3,7 @@ package figures
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -16,6 +17,7 @@ import (
 // equal distances.
 type logTicks struct{}
 
+// Ticks returns the marks.
 func (logTicks) Ticks(low, high float64) []plot.Tick {
 	var ticks []plot.Tick
 	labels := 0
@@ -35,21 +37,19 @@ func (logTicks) Ticks(low, high float64) []plot.Tick {
 		}
 	}
 	if labels < 3 {
-		return roundTicks(low, high, 4)
+		return roundTicks(low, high, 6)
 	}
 	return ticks
 }
 
-// roundTicks marks about n round values at equal distances.
+// roundTicks marks round values at equal distances, n distances at most.
 func roundTicks(low, high float64, n int) []plot.Tick {
 	if !(high > low) {
 		return nil
 	}
-	raw := (high - low) / float64(n)
-	exp := math.Floor(math.Log10(raw))
-	step := math.Pow(10, exp)
-	for _, factor := range []float64{5, 2} {
-		if raw >= step*factor {
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/float64(n))))
+	for _, factor := range []float64{1, 2, 5, 10} {
+		if (high-low)/(step*factor) <= float64(n) {
 			step *= factor
 			break
 		}
@@ -65,48 +65,72 @@ func roundTicks(low, high float64, n int) []plot.Tick {
 // evenTicks marks three to six round values.
 type evenTicks struct{}
 
-func (evenTicks) Ticks(low, high float64) []plot.Tick { return roundTicks(low, high, 4) }
+// Ticks returns the marks.
+func (evenTicks) Ticks(low, high float64) []plot.Tick { return roundTicks(low, high, 6) }
 
-// wideTicks marks more of them, for a long axis.
+// wideTicks marks more of them, for a long axis, if they are short.
 type wideTicks struct{}
 
-func (wideTicks) Ticks(low, high float64) []plot.Tick { return roundTicks(low, high, 8) }
-
-// ratioTicks marks round ratios.
-type ratioTicks struct{}
-
-func (ratioTicks) Ticks(low, high float64) []plot.Tick {
-	if high/low < 2 {
-		return roundTicks(low, high, 6)
+// Ticks returns the marks.
+func (wideTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := roundTicks(low, high, 10)
+	if n := len(ticks); n > 0 && len(ticks[n-1].Label) > 3 {
+		return roundTicks(low, high, 7)
 	}
-	values := []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30, 50, 100}
-	if high/low > 40 {
-		values = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100}
+	return ticks
+}
+
+// wholeTicks marks whole numbers: of requests from 0, of trials from 1.
+type wholeTicks struct{}
+
+// Ticks returns the marks.
+func (wholeTicks) Ticks(low, high float64) []plot.Tick {
+	n := 6
+	if low > 0 {
+		n = 12
 	}
 	var ticks []plot.Tick
-	for _, v := range values {
-		if v >= low && v <= high {
-			ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	if low > 0 {
+		ticks = append(ticks, plot.Tick{Value: 1, Label: "1"})
+	}
+	for _, t := range roundTicks(low, high, n) {
+		if t.Value == math.Trunc(t.Value) && (low <= 0 || t.Value > 1) {
+			ticks = append(ticks, plot.Tick{Value: t.Value, Label: strconv.FormatFloat(t.Value, 'f', 0, 64)})
 		}
 	}
 	return ticks
 }
 
-// wholeTicks marks whole numbers, as many as there is room for.
-type wholeTicks struct{}
+// ratioTicks marks round ratios, and labels as many as there is room for.
+type ratioTicks struct{}
 
-func (wholeTicks) Ticks(low, high float64) []plot.Tick {
-	var ticks []plot.Tick
-	for _, t := range roundTicks(low, high, 12) {
-		if t.Value == math.Trunc(t.Value) && t.Value >= 1 {
-			ticks = append(ticks, plot.Tick{Value: t.Value, Label: strconv.FormatFloat(t.Value, 'f', 0, 64)})
-		}
+// Ticks returns the marks.
+func (ratioTicks) Ticks(low, high float64) []plot.Tick {
+	if high/low < 1.8 {
+		return roundTicks(low, high, 7)
 	}
-	if low <= 1 && (len(ticks) == 0 || ticks[0].Value > 1) {
-		ticks = append([]plot.Tick{{Value: 1, Label: "1"}}, ticks...)
-		if len(ticks) > 1 && ticks[1].Value < 1+(high-low)/24 {
-			ticks = append(ticks[:1], ticks[2:]...)
+	var every, labelled []float64
+	switch {
+	case high/low < 5:
+		every = []float64{0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 15, 20, 30, 40, 50, 70, 100}
+		labelled = every
+	case high/low < 40:
+		every = []float64{0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100}
+		labelled = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100}
+	default:
+		every = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100}
+		labelled = []float64{0.01, 0.1, 1, 10, 100}
+	}
+	var ticks []plot.Tick
+	for _, v := range every {
+		if v < low || v > high {
+			continue
 		}
+		t := plot.Tick{Value: v}
+		if slices.Contains(labelled, v) {
+			t.Label = strconv.FormatFloat(v, 'f', -1, 64)
+		}
+		ticks = append(ticks, t)
 	}
 	return ticks
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -74,7 +76,7 @@ func Cost(title string, bars []CostBar) (*Figure, error) {
 		f.right = max(f.right, rightWidth(labels))
 		f.panels = append(f.panels, rowPanel(p, len(bars), labels))
 		for _, l := range labels {
-			said = append(said, stringer(fmt.Sprintf("%s, %s: %s", clean(l.text), m.name, l.right)))
+			said = append(said, stringer(fmt.Sprintf("%s, %s: %s", clean(l.text), m.name, l.right[0])))
 		}
 	}
 	if len(f.panels) == 0 {
@@ -120,7 +122,7 @@ func costPlot(bars []CostBar, parts []string, of func(CostPart) float64, unit st
 		if len(b.Parts) > 0 {
 			right = fmt.Sprintf("%s %s", short(sum), unit)
 		}
-		labels = append(labels, rowLabel{y: y, text: b.Name, right: right})
+		labels = append(labels, rowLabel{y: y, text: b.Name, right: [2]string{right}})
 	}
 	if most == 0 {
 		return nil, nil
@@ -129,12 +131,15 @@ func costPlot(bars []CostBar, parts []string, of func(CostPart) float64, unit st
 	return p, labels
 }
 
-// short prints a figure with three significant digits and without an
+// short prints a figure with up to three significant digits and without an
 // exponent.
 func short(v float64) string {
 	if v == 0 {
 		return "0"
 	}
-	decimals := max(0, 2-int(math.Floor(math.Log10(v))))
-	return fmt.Sprintf("%.*f", decimals, v)
+	s := strconv.FormatFloat(v, 'f', max(0, 2-int(math.Floor(math.Log10(v)))), 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	return s
 }

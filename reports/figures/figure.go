@@ -60,9 +60,12 @@ const (
 
 // Size returns the figure's width and height.
 func (f *Figure) Size() (w, h vg.Length) {
-	h = 2*edge + bottomHeight + vg.Length(len(f.titleLines()))*titleLine + vg.Length(len(f.legendLines()))*legendLine
+	h = 2*edge + vg.Length(len(f.titleLines()))*titleLine + vg.Length(len(f.legendLines()))*legendLine
 	for _, p := range f.panels {
 		h += p.height + between
+	}
+	if f.bottom != "" {
+		h += bottomHeight
 	}
 	return figureWidth, h
 }
@@ -107,7 +110,10 @@ func (f *Figure) Draw(c draw.Canvas) {
 	alignLeft(f.panels, canvases)
 	for i, p := range f.panels {
 		p.plot.Draw(canvases[i])
-		p.drawRows(canvases[i], c.Min.X)
+		p.drawRows(canvases[i], c.Min.X+edge, c.Max.X-f.right)
+	}
+	if f.bottom == "" {
+		return
 	}
 	name := textStyle(9)
 	name.XAlign = draw.XCenter

@@ -96,10 +96,7 @@ func Forest(title string, rows []ForestRow) (*Figure, error) {
 		}
 		y--
 		axis.cover(r.Low, r.High)
-		right := fmt.Sprintf("%s  [%s, %s]", threeDigits(r.Ratio), threeDigits(r.Low), threeDigits(r.High))
-		if r.Verdict != "" {
-			right += "  " + string(r.Verdict)
-		}
+		right := [2]string{fmt.Sprintf("%s  [%s, %s]", threeDigits(r.Ratio), threeDigits(r.Low), threeDigits(r.High)), string(r.Verdict)}
 		labels = append(labels, rowLabel{y: y, text: r.Label, indent: indent, right: right, strong: r.Verdict == Fail})
 		if r.Margin > 0 {
 			banded = true
@@ -107,9 +104,7 @@ func Forest(title string, rows []ForestRow) (*Figure, error) {
 			at1, edge := y, r.Margin
 			p.Add(paint(func(c draw.Canvas, p *plot.Plot) { band(c, p, at1, edge) }))
 		}
-		if !used[r.Verdict] {
-			used[r.Verdict] = true
-		}
+		used[r.Verdict] = true
 		row, m := y, r.Verdict.mark()
 		whiskers = append(whiskers, func(c draw.Canvas, p *plot.Plot) {
 			whisker(c, p, ratio, row, draw.LineStyle{Color: ink, Width: vg.Points(1.2)}, m)

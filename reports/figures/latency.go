@@ -194,6 +194,7 @@ func Histogram(title string, s []Series) (*Figure, error) {
 		p := newTimePlot(all)
 		p.Title.Text = fit(p.Title.TextStyle, t.name, figureWidth*2/3)
 		p.Y.Label.Text = "requests"
+		p.Y.Tick.Marker = wholeTicks{}
 		b := bins(t, all)
 		top := 0.0
 		for _, xy := range b {
@@ -288,10 +289,10 @@ func Attempts(title string, s []FirstLater) (*Figure, error) {
 	f := &Figure{
 		Title: title, bottom: timeAxis, right: percentMargin,
 		Description: describe(title+": cumulative curves of the first attempt and of the later attempts.", all),
-		legend: []legendEntry{
-			{text: "first attempt", line: &firstLine},
-			{text: "later attempts (solid, in the mesh's colour)", line: &laterLine},
-		},
+		legend:      []legendEntry{{text: "later attempts (solid, in the mesh's colour)", line: &laterLine}},
+	}
+	if len(all) > len(laters) {
+		f.legend = append(f.legend, legendEntry{text: "first attempt", line: &firstLine})
 	}
 	for i, t := range laters {
 		p := newTimePlot(over)

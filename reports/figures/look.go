@@ -36,7 +36,26 @@ func LookOf(mesh string, i int) Look {
 	case "direct":
 		return Green
 	}
-	return Purple + Look(max(i, 0)%4)
+	return []Look{Purple, Orange, Sky, Black}[max(i, 0)%4]
+}
+
+// Looks returns the looks of meshes that are drawn together. One that comes up
+// again, as of two builds, gets a look that no other has, while there are any.
+func Looks(meshes []string) []Look {
+	looks := make([]Look, len(meshes))
+	used := make(map[Look]bool)
+	for i, m := range meshes {
+		look := LookOf(m, i)
+		for next := range Black + 1 {
+			if !used[look] {
+				break
+			}
+			look = []Look{Purple, Orange, Sky, Black, Blue, Vermillion, Green, Yellow}[next]
+		}
+		used[look] = true
+		looks[i] = look
+	}
+	return looks
 }
 
 // Ink, rule and paper are the colours of text and lines, of lines in the

@@ -12,9 +12,9 @@ type rowLabel struct {
 	y      float64 // in the plot
 	text   string
 	indent vg.Length
-	head   bool   // names the rows below it
-	right  string // at the right of the area
-	strong bool   // the right text is bold
+	head   bool      // names the rows below it
+	right  [2]string // columns at the right of the area
+	strong bool      // the right texts are bold
 }
 
 const (
@@ -52,7 +52,7 @@ func rowPanel(p *plot.Plot, n int, labels []rowLabel) panel {
 	if p.Title.Text != "" {
 		height += 17
 	}
-	return panel{plot: p, height: height, rows: labels, column: column + 10}
+	return panel{plot: p, height: height, rows: labels, column: column + edge + 10}
 }
 
 func (l rowLabel) style() draw.TextStyle {
@@ -62,31 +62,49 @@ func (l rowLabel) style() draw.TextStyle {
 	return textStyle(9)
 }
 
-// rightWidth is the room that the rows' right texts need.
-func rightWidth(labels []rowLabel) vg.Length {
-	most := vg.Length(0)
-	for _, l := range labels {
-		sty := textStyle(9)
-		if l.strong {
-			sty = bold(sty)
-		}
-		most = max(most, sty.Width(l.right))
+func (l rowLabel) rightStyle() draw.TextStyle {
+	if l.strong {
+		return bold(textStyle(9))
 	}
-	if most > 0 {
-		most += 10
-	}
-	return most
+	return textStyle(9)
 }
 
-func (p panel) drawRows(c draw.Canvas, left vg.Length) {
-	area := p.plot.DataCanvas(c)
-	for _, l := range p.rows {
-		y := area.Y(p.plot.Y.Norm(l.y))
-		c.FillText(l.style(), vg.Point{X: left + l.indent, Y: y}, l.text)
-		sty := textStyle(9)
-		if l.strong {
-			sty = bold(sty)
+const rightGap = vg.Length(8)
+
+// rightWidths are those of the columns of the rows' right texts.
+func rightWidths(labels []rowLabel) (widths [2]vg.Length) {
+	for _, l := range labels {
+		for i, s := range l.right {
+			if s != "" {
+				widths[i] = max(widths[i], l.rightStyle().Width(s)+rightGap)
+			}
 		}
-		c.FillText(sty, vg.Point{X: area.Max.X + 8, Y: y}, l.right)
+	}
+	return widths
+}
+
+// rightWidth is the room that the rows' right texts need.
+func rightWidth(labels []rowLabel) vg.Length {
+	w := rightWidths(labels)
+	return w[0] + w[1]
+}
+
+// drawRows draws the labels from left on, and the right texts from right on.
+func (p panel) drawRows(c draw.Canvas, left, right vg.Length) {
+	area := p.plot.DataCanvas(c)
+	widths := rightWidths(p.rows)
+	for _, l := range p.rows {
+		at := vg.Point{X: left + l.indent, Y: area.Y(p.plot.Y.Norm(l.y))}
+		if l.head { // it may reach into the area
+			size := vg.Point{X: l.style().Width(l.text) + 3, Y: rowHeight * 0.4}
+			c.SetColor(paper)
+			c.Fill(vg.Rectangle{Min: vg.Point{X: at.X, Y: at.Y - size.Y}, Max: vg.Point{X: at.X + size.X, Y: at.Y + size.Y}}.Path())
+		}
+		c.FillText(l.style(), at, l.text)
+		x := right + rightGap
+		for i, s := range l.right {
+			c.FillText(l.rightStyle(), vg.Point{X: x, Y: at.Y}, s)
+			x += widths[i]
+		}
 	}
 }

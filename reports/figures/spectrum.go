@@ -68,9 +68,10 @@ func spectrum(t track, right float64, s span) plotter.XYs {
 	for i, v := range t.values {
 		sum += v.n
 		x := right
-		if sum < t.total {
+		switch {
+		case sum < t.total:
 			x = min(right, -math.Log10(1-float64(sum)/float64(t.total)))
-		} else {
+		case t.total > 1: // a single request is all percentiles
 			x = min(right, math.Log10(float64(t.total)))
 		}
 		last := out[len(out)-1]

@@ -65,7 +65,7 @@ func Waterfall(title string, lanes []Lane) (*Figure, error) {
 			y := float64(len(l.Spans) - 1 - i)
 			end = max(end, s.Start+s.Length)
 			labels = append(labels, rowLabel{
-				y: y, text: s.Label, indent: 9 * vg.Length(min(max(s.Depth, 0), 8)), right: short(s.Length) + " ms",
+				y: y, text: s.Label, indent: 9 * vg.Length(min(max(s.Depth, 0), 8)), right: [2]string{short(s.Length) + " ms"},
 			})
 			p.Add(paint(func(c draw.Canvas, p *plot.Plot) { drawSpan(c, p, s, y) }))
 		}
