@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -31,10 +33,14 @@ func NewID(started time.Time, random [4]byte) string {
 }
 
 // Write validates the document and writes it to path as indented JSON, as
-// WriteFile does.
+// WriteFile does. Lists of r that are nil become empty ones, as the schema
+// wants them.
 func Write(path string, r *Result) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("write results to %s: %w", path, err)
+	}
+	if r.SchemaVersion != SchemaVersion {
+		return fmt.Errorf("write results to %s: schema_version %d: this meshlab writes %d", path, r.SchemaVersion, SchemaVersion)
 	}
 	fillLists(reflect.ValueOf(r).Elem())
 	body, err := json.MarshalIndent(r, "", " ")
@@ -42,6 +48,29 @@ func Write(path string, r *Result) error {
 		return fmt.Errorf("encode results: %w", err)
 	}
 	return WriteFile(path, append(body, '\n'))
+}
+
+// fillLists makes empty lists of those that are nil and would be written as
+// null.
+func fillLists(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			fillLists(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			fillLists(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			f, tag := v.Field(i), v.Type().Field(i).Tag.Get("json")
+			if f.Kind() == reflect.Slice && f.Type().Elem().Kind() != reflect.Uint8 && f.IsNil() && !strings.Contains(tag, ",omit") && f.CanSet() {
+				f.Set(reflect.MakeSlice(f.Type(), 0, 0))
+			}
+			fillLists(f)
+		}
+	}
 }
 
 // ReadFile reads and validates the document at path; see Read.
