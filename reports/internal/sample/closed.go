@@ -88,7 +88,7 @@ func (g *generator) ramps() []scenarios.Ramp {
 				rate = math.Round((low + high) / 2)
 			}
 		}
-		r.Highest = low
+		r.Highest, r.End = low, scenarios.EndObjective
 		all = append(all, r)
 	}
 	return all
@@ -97,7 +97,7 @@ func (g *generator) ramps() []scenarios.Ramp {
 // rampStep is one rate, at a share of what the mesh stands.
 func (g *generator) rampStep(rate, limit, factor float64) scenarios.RampStep {
 	share := rate / limit
-	step := scenarios.RampStep{Rate: rate, Achieved: rate}
+	step := scenarios.RampStep{Rate: rate, Achieved: rate, Late: 0.16}
 	n := g.count
 	if g.failed {
 		step.Outcome, step.Achieved = scenarios.SideOutcome{Requests: n, Errors: n, ErrorKind: map[string]int{"timeout": n}}, 0

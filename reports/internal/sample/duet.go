@@ -22,15 +22,11 @@ func (g *generator) duets() []scenarios.Duet {
 	old, built := of(ovs), of(ovs)
 	old.Name, old.Build = "ovs (base)", "v0.3.0"
 	built.Name, built.Build, built.factor = "ovs (new)", "v0.4.0", factor(ovs)*1.035
-	if len(g.meshes) == 1 {
-		old.Starts, built.Starts = 2, 2
-		return []scenarios.Duet{g.duet("frontend", scenarios.MultipleNodes, scenarios.Alive, 30, 0, []side{old})}
-	}
-	delayed := of(connect)
-	delayed.Starts = 2
+	twice, again := of(direct), of(connect)
+	twice.Starts, again.Starts = 2, 2
 	return []scenarios.Duet{
 		g.duet("frontend", scenarios.MultipleNodes, scenarios.Alive, 30, 0, []side{of(connect), of(ovs), of(direct)}),
-		g.duet("api", scenarios.MultipleNodes, scenarios.Alive, 20, 10, []side{of(direct), delayed}),
+		g.duet("api", scenarios.MultipleNodes, scenarios.Alive, 20, 20, []side{twice, again}),
 		g.duet("api", scenarios.SingleNode, scenarios.ABBA, 30, 0, []side{old, built}),
 	}
 }
@@ -38,9 +34,11 @@ func (g *generator) duets() []scenarios.Duet {
 // duet makes trials of the first round and of a second one, and compares each
 // side with the first.
 func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.Method, first, second int, sides []side) scenarios.Duet {
+	first, second = min(first, g.trials), min(second, g.trials)
 	d := scenarios.Duet{
 		Scenario: "open", Request: request, Lab: labName(pods), Pods: pods, Method: method,
 		Load: scenarios.OpenLoad{Arrivals: scenarios.Poisson, Rate: 400, Connections: 16, Requests: g.perTrial},
+		Rule: scenarios.Rule{Looks: []int{first}, Hypotheses: 8, Margins: margins()},
 	}
 	for _, s := range sides {
 		d.Variants = append(d.Variants, s.Variant)

@@ -1,8 +1,10 @@
 package sample
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"meshlab.dev/meshlab/scenarios"
@@ -22,7 +24,11 @@ func labName(p scenarios.Pods) string {
 // labs are the reference application's, of both kinds.
 func (g *generator) labs() []scenarios.LabInfo {
 	var all []scenarios.LabInfo
-	for _, p := range g.pods {
+	pods := g.pods
+	if g.config.duets {
+		pods = []scenarios.Pods{scenarios.SingleNode, scenarios.MultipleNodes}
+	}
+	for _, p := range pods {
 		file := strings.Replace(labFile, "hashicups", labName(p), 1)
 		if p == scenarios.SingleNode {
 			file = strings.NewReplacer("node: h2", "node: h1", "node: h3", "node: h1", "node: db1", "node: h1").Replace(file)
@@ -78,45 +84,61 @@ func traffic() *scenarios.Traffic {
 func (g *generator) waterfalls() []scenarios.Waterfall {
 	var all []scenarios.Waterfall
 	for _, mesh := range g.meshes {
-		w := scenarios.Waterfall{Request: "api", Lab: "hashicups", Pods: scenarios.MultipleNodes, Mesh: mesh, Requests: 496, Lost: 4}
-		at := 0.0
-		add := func(kind scenarios.SpanKind, where, what string, depth int, ms float64) {
-			w.Spans = append(w.Spans, scenarios.Span{Kind: kind, Where: where, What: what, Depth: depth, Start: round(at), Duration: ms, P95: round(ms * 1.8)})
-			at += ms
-		}
-		hop := 0.03
-		if mesh == ovs {
-			hop = 0.034
-		}
-		proxy := func(where, what string, depth int) {
-			if mesh == connect {
-				add(scenarios.SpanProxy, where, what, depth, 0.085)
-			}
-		}
-		calls := []struct{ from, to, service, way string }{
-			{"client", "h1", "public-api", "s3, s1"}, {"h1", "h2", "product-api", "s1"}, {"h2", "db1", "product-db", "s1, s3, s2"},
-		}
-		add(scenarios.SpanClient, "client", "sends", 0, 0.045)
-		for depth, c := range calls {
-			proxy(c.from, "sidecar of the caller", depth)
-			add(scenarios.SpanSwitch, c.way, "request to "+c.service, depth, hop*float64(1+strings.Count(c.way, ",")))
-			proxy(c.to, "sidecar of "+c.service, depth)
-			add(scenarios.SpanService, c.to, c.service, depth+1, 0.11+0.06*float64(depth))
-		}
-		for depth := len(calls) - 1; depth >= 0; depth-- {
-			c := calls[depth]
-			proxy(c.to, "sidecar of "+c.service, depth)
-			add(scenarios.SpanSwitch, c.way, "answer of "+c.service, depth, hop*float64(1+strings.Count(c.way, ",")))
-			proxy(c.from, "sidecar of the caller", depth)
-			if depth > 0 {
-				add(scenarios.SpanService, c.from, calls[depth-1].service, depth, 0.05)
-			}
-		}
-		add(scenarios.SpanClient, "client", "receives", 0, 0.03)
-		w.Plain, w.Tapped = round(at*0.96), round(at*1.02)
-		all = append(all, w)
+		w := way{mesh: mesh}
+		w.add(scenarios.SpanClient, "client", "client", 0, 0.045)
+		w.call(0)
+		slices.SortStableFunc(w.spans, func(a, b scenarios.Span) int { return cmp.Compare(a.Start, b.Start) })
+		all = append(all, scenarios.Waterfall{
+			Request: "api", Lab: "hashicups", Pods: scenarios.MultipleNodes, Mesh: mesh, Requests: 496, Lost: 4,
+			Plain: round(w.at * 0.96), Tapped: round(w.at * 1.02), Spans: w.spans,
+		})
 	}
 	return all
+}
+
+// way is that of one request, at a time in milliseconds.
+type way struct {
+	mesh  string
+	at    float64
+	spans []scenarios.Span
+}
+
+func (w *way) add(kind scenarios.SpanKind, where, what string, depth int, ms float64) {
+	w.spans = append(w.spans, scenarios.Span{Kind: kind, Where: where, What: what, Depth: depth, Start: round(w.at), Duration: round(ms), P95: round(ms * 1.8)})
+	w.at += ms
+}
+
+// call adds the call of a service, and of all that it calls.
+func (w *way) call(depth int) {
+	calls := []struct{ caller, from, to, service, switches string }{
+		{"client", "client", "h1", "public-api", "s3, s1"}, {"public-api", "h1", "h2", "product-api", "s1"}, {"product-api", "h2", "db1", "product-db", "s1, s3, s2"},
+	}
+	if depth == len(calls) {
+		return
+	}
+	c := calls[depth]
+	hop := 0.03 * float64(1+strings.Count(c.switches, ","))
+	if w.mesh == ovs {
+		hop *= 1.12
+	}
+	proxy := func(where, of, what string) {
+		if w.mesh == connect {
+			w.add(scenarios.SpanProxy, where, "sidecar of "+of+", "+what, depth, 0.085)
+		}
+	}
+	proxy(c.from, c.caller, "request")
+	w.add(scenarios.SpanSwitch, c.switches, "request to "+c.service, depth, hop)
+	proxy(c.to, c.service, "request")
+	service, start := len(w.spans), w.at
+	w.add(scenarios.SpanService, c.to, c.service, depth, 0.1)
+	called := w.at
+	w.call(depth + 1)
+	within := w.at - called
+	w.at += 0.06
+	w.spans[service].Duration, w.spans[service].Within, w.spans[service].P95 = round(w.at-start), round(within), round((w.at-start)*1.6)
+	proxy(c.to, c.service, "answer")
+	w.add(scenarios.SpanSwitch, c.switches, "answer of "+c.service, depth, hop)
+	proxy(c.from, c.caller, "answer")
 }
 
 func environment() scenarios.Environment {
@@ -124,7 +146,7 @@ func environment() scenarios.Environment {
 		Meshlab: "v0.4.0", Go: "go1.26.0 linux/amd64", OS: "Debian GNU/Linux 12 (bookworm)", Kernel: "Linux 6.18.0",
 		CPU: "Example CPU @ 2.60GHz", Cores: 2, MemoryBytes: 24 << 30, Virtualization: "virtual machine (Example)",
 		OpenVSwitch: "3.1.0", Datapath: "netdev", Consul: "1.22.5", Proxy: "Consul built-in proxy", Postgres: "15.10",
-		CongestionControl: "cubic", SwitchBufferBytes: 8 << 20, Root: true, Fingerprint: "9f3c1a70b2de4415",
+		CongestionControl: "cubic", SwitchBufferBytes: 8 << 20, Root: true, Fingerprint: "9f3c1a70b2de",
 	}
 }
 

@@ -22,6 +22,7 @@ type config struct {
 	count       int // requests per attempt
 	repeats     int // attempts per cell
 	perTrial    int // requests per side and trial
+	trials      int // of a round, at most
 
 	cells, duets, ramps, waterfalls, calibration, failed bool
 }
@@ -47,13 +48,13 @@ func Nothing(c *config) {
 func OnlyErrors(c *config) { c.failed = true }
 
 // OneMesh leaves one mesh, the one in the switches, so nothing can be
-// compared.
-func OneMesh(c *config) { c.meshes = []string{ovs} }
+// compared and there are no duets.
+func OneMesh(c *config) { c.meshes, c.duets = []string{ovs}, false }
 
 // Small makes a document of a few cells and short trials, for tests that do
 // not look at the figures.
 func Small(c *config) {
-	c.connections, c.count, c.repeats, c.perTrial = []int{1, 8}, 200, 3, 120
+	c.connections, c.count, c.repeats, c.perTrial, c.trials = []int{1, 8}, 200, 3, 120, 10
 	c.pods = []scenarios.Pods{scenarios.MultipleNodes}
 }
 
@@ -75,7 +76,7 @@ func Result(options ...Option) *scenarios.Result {
 	c := config{
 		meshes:   []string{direct, ovs, connect},
 		requests: []string{"frontend", "api"}, pods: []scenarios.Pods{scenarios.SingleNode, scenarios.MultipleNodes},
-		connections: []int{1, 8, 100, 200}, count: 1000, repeats: 4, perTrial: 1000,
+		connections: []int{1, 8, 100, 200}, count: 1000, repeats: 4, perTrial: 1000, trials: 30,
 		cells: true, duets: true, ramps: true, waterfalls: true, calibration: true,
 	}
 	for _, o := range options {
