@@ -14,10 +14,11 @@ import (
 var builtins = []string{
 	"echo", "hashicups/frontend", "hashicups/payments",
 	"hashicups/product-api", "hashicups/product-db", "hashicups/public-api",
+	"ping/grpc", "ping/tcp", "ping/udp",
 }
 
 func TestEveryEmbeddedLabParses(t *testing.T) {
-	want := []string{"hashicups", "hashicups-single-node", "single-upstream"}
+	want := []string{"hashicups", "hashicups-single-node", "protocols", "single-upstream"}
 	list := labs.List()
 	if len(list) != len(want) {
 		t.Fatalf("List() = %v, want the labs %v", list, want)
@@ -87,6 +88,19 @@ func TestHashiCupsIsTheLaboratory(t *testing.T) {
 	}
 }
 
+// The lab of protocols leaves none out.
+func TestProtocolsAreAllThere(t *testing.T) {
+	lab, _, err := labs.Load("protocols", builtins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range topo.Protocols() {
+		if got := lab.Requests[string(p)].Protocol; got != p {
+			t.Errorf("request %s has the protocol %q", p, got)
+		}
+	}
+}
+
 func TestLoadOfAPath(t *testing.T) {
 	src, err := os.ReadFile("single-upstream.yaml")
 	if err != nil {
@@ -114,7 +128,7 @@ func TestLoadOfWhatIsNotThere(t *testing.T) {
 	for name, want := range map[string]string{
 		"hashicup":                  `unknown lab "hashicup", and no such file; did you mean "hashicups"?`,
 		"./single-upstraem.yaml":    `did you mean "single-upstream"?`,
-		"zzz":                       "name a lab file, or one of hashicups, hashicups-single-node, single-upstream",
+		"zzz":                       "name a lab file, or one of hashicups, hashicups-single-node, protocols, single-upstream",
 		"../labs/testdata/none.yml": "no such file",
 	} {
 		_, _, err := labs.Load(name, nil)

@@ -42,7 +42,7 @@ type fileService struct {
 
 	Service     text            `json:"service,omitempty" jsonschema:"pattern=^[a-z0-9]([a-z0-9-]{0\\,61}[a-z0-9])?$" jsonschema_description:"Service that this is an instance of. Default: the instance's name."`
 	Node        text            `json:"node" jsonschema_description:"Host that it runs on."`
-	Port        number          `json:"port" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"TCP port at which it listens."`
+	Port        number          `json:"port" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Port at which it listens."`
 	Builtin     text            `json:"builtin,omitempty" jsonschema_description:"Service that is part of meshlab; excludes command."`
 	Command     []word          `json:"command,omitempty" jsonschema:"minItems=1" jsonschema_description:"Program and arguments; templates are expanded. Excludes builtin."`
 	Environment mapping[word]   `json:"environment,omitempty" jsonschema_description:"Environment variables; templates are expanded."`

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"meshlab.dev/meshlab/labs/builtin/echo"
+	"meshlab.dev/meshlab/labs/builtin/ping"
 	"meshlab.dev/meshlab/labs/hashicups/frontend"
 	"meshlab.dev/meshlab/labs/hashicups/payments"
 	"meshlab.dev/meshlab/labs/hashicups/productapi"
@@ -64,6 +65,21 @@ func All() []Builtin {
 			Name:    "hashicups/public-api",
 			Summary: "HashiCups: GraphQL over product-api and payments",
 			Run:     adapt(publicapi.Run),
+		},
+		{
+			Name:    "ping/grpc",
+			Summary: "Fortio's ping over gRPC: gives the payload back",
+			Run:     adapt(ping.RunGRPC),
+		},
+		{
+			Name:    "ping/tcp",
+			Summary: "Gives back what comes over a TCP connection",
+			Run:     adapt(ping.RunTCP),
+		},
+		{
+			Name:    "ping/udp",
+			Summary: "Gives back each UDP datagram",
+			Run:     adapt(ping.RunUDP),
 		},
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"echo", "hashicups/frontend", "hashicups/payments", "hashicups/product-api", "hashicups/product-db", "hashicups/public-api"}
+	want := []string{"echo", "hashicups/frontend", "hashicups/payments", "hashicups/product-api", "hashicups/product-db", "hashicups/public-api", "ping/grpc", "ping/tcp", "ping/udp"}
 	if got := Names(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -42,6 +42,9 @@ func TestMissingVariables(t *testing.T) {
 		"hashicups/product-api": {"BIND_ADDRESS", "DB_CONNECTION"},
 		"hashicups/product-db":  {"BIND_ADDRESS"},
 		"hashicups/public-api":  {"BIND_ADDRESS", "PRODUCT_API_URI", "PAYMENT_API_URI"},
+		"ping/grpc":             {"BIND_ADDRESS"},
+		"ping/tcp":              {"BIND_ADDRESS"},
+		"ping/udp":              {"BIND_ADDRESS"},
 	}
 	for _, b := range All() {
 		t.Run(b.Name, func(t *testing.T) {
@@ -65,6 +68,11 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = taken.Close() })
+	datagrams, err := net.ListenPacket("udp", taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = datagrams.Close() })
 	env := map[string]string{
 		"BIND_ADDRESS":    taken.Addr().String(),
 		"PUBLIC_API_URI":  "http://127.0.0.1:1",

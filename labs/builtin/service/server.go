@@ -2,12 +2,9 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"syscall"
 	"time"
 )
 
@@ -26,7 +23,8 @@ const (
 	MaxBodyBytes = 1 << 20
 )
 
-// Server is one HTTP service.
+// Server is one HTTP service. It speaks HTTP/1.1, and HTTP/2 without TLS with
+// clients that begin with that (RFC 9113, section 3.3), and honours DelayHeader.
 type Server struct {
 	Address string // "host:port" to listen on; an empty host is every address
 	Handler http.Handler
@@ -37,13 +35,16 @@ type Server struct {
 // five seconds. It returns nil after a stop by ctx, and an error when it could
 // not listen.
 func (s Server) Run(ctx context.Context) error {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", s.Address)
+	ln, err := Listen(ctx, s.Address)
 	if err != nil {
-		return listenError(s.Address, err)
+		return err
 	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	srv := &http.Server{
-		Handler:           http.MaxBytesHandler(s.Handler, MaxBodyBytes),
+		Handler:           http.MaxBytesHandler(delayed(s.Handler), MaxBodyBytes),
+		Protocols:         &protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -70,18 +71,4 @@ func (s Server) Run(ctx context.Context) error {
 	<-served
 	s.Log.Info("stopped")
 	return nil
-}
-
-// listenError adds to err how the cause is mended.
-func listenError(address string, err error) error {
-	hint := ""
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		hint = ": another process has this port; stop it, or choose another port in BIND_ADDRESS"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		hint = ": no interface of this host has this address; correct BIND_ADDRESS"
-	case errors.Is(err, syscall.EACCES):
-		hint = ": ports below 1024 need a privilege; choose another port in BIND_ADDRESS"
-	}
-	return fmt.Errorf("listen on %s: %w%s", address, err, hint)
 }

@@ -108,6 +108,46 @@ func TestRunBoundsBodies(t *testing.T) {
 	}
 }
 
+// TestRunSpeaksBoth holds that one port answers HTTP/1.1 and, to those who know
+// it, HTTP/2, and that the delay works with both.
+func TestRunSpeaksBoth(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	url, done := start(t, ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ReplyText(w, r.Proto) }))
+	for want, set := range map[string]func(*http.Protocols){
+		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2.0": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		set(transport.Protocols)
+		for _, delay := range []string{"5ms", "never"} {
+			req, err := http.NewRequest(http.MethodGet, url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set(DelayHeader, delay)
+			begin := time.Now()
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatalf("%s: %v", want, err)
+			}
+			text, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			took := time.Since(begin)
+			if delay == "never" && resp.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s: status %s of a bad delay", want, resp.Status)
+			}
+			if delay != "never" && (string(text) != want || resp.Proto != want || took < 5*time.Millisecond) {
+				t.Errorf("%s: %q by %s in %v", want, text, resp.Proto, took)
+			}
+		}
+		transport.CloseIdleConnections()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 func TestRunPortInUse(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
