@@ -13,6 +13,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"time"
 
@@ -47,8 +48,11 @@ type link interface {
 	// exchange sends the request and reads the whole answer; what can be
 	// checked in it goes to body. After an error the link is of no more use.
 	exchange(ctx context.Context, deadline time.Time, r *Request, body *bytes.Buffer) (answer, error)
-	// usable tells that nothing is known of the server having closed it.
+	// usable tells that the server has not closed it, after a look.
 	usable() bool
+	// ended tells, without a look, that the server has said or shown that it
+	// takes no more requests here.
+	ended() bool
 	close()
 }
 
@@ -84,9 +88,14 @@ func (c *Client) Connect(ctx context.Context, deadline time.Time, r *Request) er
 // ctx is done. It returns when the last byte of the answer was read, and what
 // was wrong: nothing if kind is empty, Cancelled if ctx was done, else the few
 // words under which such errors are counted. Status and content are checked
-// after end. Nothing is sent twice: a connection that the server closes
-// without having said so is an error of the request that meets it.
+// after end. Nothing is sent twice: a connection of HTTP/1.1 or of an echo that
+// the server closes without having said so is an error of the request that
+// meets it. HTTP/2 has words for that (GOAWAY, RFC 9113, section 6.8): a
+// connection that is known to have ended is opened anew.
 func (c *Client) Do(ctx context.Context, deadline time.Time, r *Request) (end time.Time, kind string) {
+	if ctx.Err() != nil {
+		return time.Now(), Cancelled
+	}
 	c.body.Reset()
 	a, err := c.exchange(ctx, deadline, r)
 	end = time.Now()
@@ -104,6 +113,10 @@ func (c *Client) Do(ctx context.Context, deadline time.Time, r *Request) (end ti
 
 func (c *Client) exchange(ctx context.Context, deadline time.Time, r *Request) (answer, error) {
 	l := c.links[r.target]
+	if l != nil && l.ended() {
+		c.drop(r.target)
+		l = nil
+	}
 	if l == nil {
 		var err error
 		if l, err = c.open(ctx, deadline, r); err != nil {
@@ -118,7 +131,7 @@ func (c *Client) open(ctx context.Context, deadline time.Time, r *Request) (link
 	defer cancel()
 	l, err := openers[r.protocol](ctx, c.dialer, r.address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
 	c.links[r.target] = l
 	return l, nil

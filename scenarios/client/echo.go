@@ -58,4 +58,6 @@ func (l *echo) receive(sent int) (int, error) {
 
 func (l *echo) usable() bool { return silent(l.conn) }
 
+func (*echo) ended() bool { return false }
+
 func (l *echo) close() { _ = l.conn.Close() }

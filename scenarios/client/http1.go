@@ -67,6 +67,8 @@ func (l *http1) head(req *http.Request) (*http.Response, error) {
 
 func (l *http1) usable() bool { return silent(l.conn) }
 
+func (*http1) ended() bool { return false }
+
 // close closes the connection. An error of Close tells nothing about the
 // requests that went over it, nor does one of the wait for the server's.
 func (l *http1) close() {

@@ -41,9 +41,11 @@ func (l *http2Link) exchange(ctx context.Context, deadline time.Time, r *Request
 	if err := readBody(resp.Body, body); err != nil {
 		return answer{}, err
 	}
-	return answer{status: resp.StatusCode, last: l.conn.Err() != nil}, nil
+	return answer{status: resp.StatusCode, last: l.ended()}, nil
 }
 
-func (l *http2Link) usable() bool { return l.conn.Err() == nil }
+func (l *http2Link) usable() bool { return !l.ended() }
+
+func (l *http2Link) ended() bool { return l.conn.Err() != nil }
 
 func (l *http2Link) close() { _ = l.conn.Close() }

@@ -25,6 +25,7 @@ var (
 	errTooLong = fmt.Errorf("answer longer than %d MiB", maxBody>>20)
 	errDiffers = errors.New("echo differs")
 	errAgain   = errors.New("sent again by gRPC")
+	errConnect = errors.New("no connection")
 )
 
 // kindOf names the fault that kept an answer from coming, in the few words
@@ -59,6 +60,8 @@ func kindOf(protocol scenarios.Protocol, err error) string {
 		return "name not found"
 	case isNetwork(err):
 		return "network error"
+	case errors.Is(err, errConnect):
+		return errConnect.Error()
 	case protocol == scenarios.GRPC:
 		return "grpc " + status.Code(err).String()
 	default:
@@ -75,6 +78,9 @@ func isTimeout(err error) bool {
 }
 
 func isNetwork(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op)
+	var (
+		op    *net.OpError
+		errno syscall.Errno
+	)
+	return errors.As(err, &op) || errors.As(err, &errno)
 }

@@ -126,6 +126,8 @@ func (l *ping) exchange(ctx context.Context, deadline time.Time, r *Request, bod
 	return answer{}, nil
 }
 
-func (l *ping) usable() bool { return l.conn.GetState() == connectivity.Ready }
+func (l *ping) usable() bool { return !l.ended() }
+
+func (l *ping) ended() bool { return l.conn.GetState() != connectivity.Ready }
 
 func (l *ping) close() { _ = l.conn.Close() }

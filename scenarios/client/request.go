@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
 	"google.golang.org/grpc/metadata"
 
 	"meshlab.dev/meshlab/scenarios"
@@ -58,6 +59,11 @@ func Prepare(spec scenarios.RequestSpec) (*Request, error) {
 	}
 	for _, s := range spec.Contains {
 		r.contains = append(r.contains, []byte(s))
+	}
+	for name, value := range spec.Headers {
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("header %q: %q: not allowed in HTTP (RFC 9110, section 5.5)", name, value)
+		}
 	}
 	if spec.Matches != "" {
 		if r.matches, err = regexp.Compile(spec.Matches); err != nil {
