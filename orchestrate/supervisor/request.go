@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,10 +19,16 @@ import (
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/netns"
 	"meshlab.dev/meshlab/scenarios"
+	"meshlab.dev/meshlab/scenarios/client"
 	"meshlab.dev/meshlab/topo"
 )
 
-// Spec is what a request of the lab file is under a mesh.
+// ErrNotCarried says that a mesh does not carry the protocol of a request.
+var ErrNotCarried = errors.New("carries TCP only")
+
+// Spec is what a request of the lab file is under a mesh. The error matches
+// ErrNotCarried when the mesh does not carry the request's protocol: nothing
+// else is wrong then, and the request is to be left out under that mesh.
 func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.RequestSpec, error) {
 	req, ok := lab.Requests[name]
 	if !ok {
@@ -29,6 +36,9 @@ func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.RequestS
 	}
 	if lab.Client == nil {
 		return scenarios.RequestSpec{}, fmt.Errorf("lab %s has no client to send requests from", lab.Name)
+	}
+	if req.Protocol == topo.ProtocolUDP && mesh != orchestrate.Direct {
+		return scenarios.RequestSpec{}, fmt.Errorf("request %s: protocol %s: mesh %s %w", name, req.Protocol, mesh, ErrNotCarried)
 	}
 	for _, u := range lab.Client.Upstreams {
 		if u.Service != req.To {
@@ -39,38 +49,55 @@ func Spec(lab *topo.Lab, mesh orchestrate.Mesh, name string) (scenarios.RequestS
 			return scenarios.RequestSpec{}, err
 		}
 		return scenarios.RequestSpec{
-			URL: "http://" + addr + req.Path, Method: req.Method, Headers: req.Headers, Body: req.Body,
-			Status: req.Expect.Status, Contains: req.Expect.Contains,
+			Protocol: scenarios.Protocol(req.Protocol), URL: "http://" + addr + req.Path,
+			Method: req.Method, Headers: req.Headers, Body: req.Body,
+			Status: req.Expect.Status, Contains: req.Expect.Contains, Matches: req.Expect.Matches,
 		}, nil
 	}
 	return scenarios.RequestSpec{}, fmt.Errorf("request %s: the client has no upstream %s", name, req.To)
 }
 
 // firstRequests sends every request of the lab file once from the client
-// host, until the answer is right.
+// host, until the answer is right. Those that the mesh does not carry it
+// leaves out, and says so.
 func (r *raising) firstRequests(ctx context.Context) (string, error) {
 	if r.lab.Client == nil || len(r.lab.Requests) == 0 {
 		return "the lab file has no requests", nil
 	}
-	names := slices.Sorted(maps.Keys(r.lab.Requests))
-	for _, name := range names {
+	var sent, skipped []string
+	for _, name := range slices.Sorted(maps.Keys(r.lab.Requests)) {
 		spec, err := Spec(r.lab, r.req.Mesh, name)
+		if errors.Is(err, ErrNotCarried) {
+			skipped = append(skipped, "; not sent: "+err.Error())
+			continue
+		}
 		if err != nil {
 			return "", err
 		}
 		if err := r.untilRight(ctx, spec); err != nil {
-			return "", fmt.Errorf("request %s (%s %s from %s): %w", name, spec.Method, spec.URL, r.lab.Client.Node, err)
+			return "", fmt.Errorf("request %s (%s from %s): %w", name, describe(spec), r.lab.Client.Node, err)
 		}
+		sent = append(sent, name)
 	}
-	return strings.Join(names, ", ") + " answered as expected", nil
+	return strings.Join(sent, ", ") + " answered as expected" + strings.Join(skipped, ""), nil
 }
 
+// describe is a request in a few words: "GET http://...", "grpc http://...".
+func describe(spec scenarios.RequestSpec) string {
+	return cmp.Or(spec.Method, string(spec.Protocol)) + " " + spec.URL
+}
+
+// requestLimit is how long the answer to one of the first requests may take.
+const requestLimit = 5 * time.Second
+
 func (r *raising) untilRight(ctx context.Context, spec scenarios.RequestSpec) error {
+	req, err := client.Prepare(spec)
+	if err != nil {
+		return err
+	}
 	last := errors.New("no answer yet")
 	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := requestOnce(try, r.lab.Client.Node, spec)
-		cancel()
+		err := requestOnce(ctx, hostDialer(r.lab.Client.Node), req)
 		if err == nil {
 			return nil
 		}
@@ -85,45 +112,25 @@ func (r *raising) untilRight(ctx context.Context, spec scenarios.RequestSpec) er
 	}
 }
 
-// requestOnce sends one request from a host and checks the answer.
-func requestOnce(ctx context.Context, node string, spec scenarios.RequestSpec) error {
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, network, addr string) (net.Conn, error) { return dialFrom(ctx, node, addr) },
-	}}
-	req, err := http.NewRequestWithContext(ctx, spec.Method, spec.URL, strings.NewReader(spec.Body))
-	if err != nil {
-		return err
-	}
-	for k, v := range spec.Headers {
-		req.Header.Set(k, v)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != spec.Status {
-		return fmt.Errorf("status %s instead of %d: %.200s", resp.Status, spec.Status, body)
-	}
-	for _, want := range spec.Contains {
-		if !strings.Contains(string(body), want) {
-			return fmt.Errorf("the answer does not contain %q: %.200s", want, body)
-		}
+// requestOnce sends one request on a connection of its own and checks the
+// answer.
+func requestOnce(ctx context.Context, d client.Dialer, req *client.Request) error {
+	c := client.New(d)
+	defer c.Close()
+	if _, kind := c.Do(ctx, time.Now().Add(requestLimit), req); kind != "" {
+		return errors.New(kind)
 	}
 	return nil
 }
 
-// dialFrom opens a TCP connection from inside a host. addr holds an IP
-// address: names would be looked up on another thread, outside.
-func dialFrom(ctx context.Context, node, addr string) (c net.Conn, err error) {
-	err = netns.Do(node, func() error {
+// hostDialer opens connections from inside a host. Addresses hold IP
+// addresses: names would be looked up on another thread, outside.
+type hostDialer string
+
+func (node hostDialer) DialContext(ctx context.Context, network, addr string) (c net.Conn, err error) {
+	err = netns.Do(string(node), func() error {
 		var d net.Dialer
-		c, err = d.DialContext(ctx, "tcp4", addr)
+		c, err = d.DialContext(ctx, network, addr)
 		return err
 	})
 	return c, err
@@ -145,7 +152,7 @@ func (r *raising) publish() {
 func forward(l net.Listener, node, addr string) {
 	accept(l, func(in net.Conn) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		out, err := dialFrom(ctx, node, addr)
+		out, err := hostDialer(node).DialContext(ctx, "tcp4", addr)
 		cancel()
 		if err != nil {
 			return // the browser sees the connection close, as with a dead server
