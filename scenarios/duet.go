@@ -185,15 +185,16 @@ const (
 	EndMaximum   RampEnd = "maximum"   // the highest rate that was to be tried kept it
 )
 
-// Waterfall is where the time of one request goes under one mesh, hop by hop:
-// medians over requests that were sent one after the other and watched on the
-// ports along the way.
+// Waterfall is where the time of one request goes under one mesh, hop by hop,
+// of requests that were sent one after the other and watched on the ports along
+// the way. Starts and lengths are means over the middle half of the requests,
+// by what a whole request took: unlike medians, they add up, to about its p50.
 type Waterfall struct {
 	Request  string  `json:"request"`
 	Lab      string  `json:"lab"`
 	Pods     Pods    `json:"pods"`
 	Mesh     string  `json:"mesh"`
-	Requests int     `json:"requests"` // that make up the medians
+	Requests int     `json:"requests"` // that were put together
 	Lost     int     `json:"lost"`     // that could not be put together
 	Plain    float64 `json:"plain_ms"` // p50 without taps, in the same run
 	Tapped   float64 `json:"tapped_ms"`
@@ -206,11 +207,11 @@ type Span struct {
 	Where    string   `json:"where"`     // host or switches, for people: "client", "s3, s1", "h1"
 	What     string   `json:"what"`      // "request to public-api", "public-api", ...
 	Depth    int      `json:"depth"`     // of calls: 0 is the client's own
-	Start    float64  `json:"start_ms"`  // since the request was sent: median
-	Duration float64  `json:"length_ms"` // median
-	P95      float64  `json:"p95_ms"`    // of the length
+	Start    float64  `json:"start_ms"`  // since the last answer
+	Duration float64  `json:"length_ms"` // with the calls within it, which are spans of a greater depth
+	P95      float64  `json:"p95_ms"`    // of the length, of all requests
 
-	Within float64 `json:"within_ms,omitempty"` // of the length, spent in the calls that it makes: median
+	Within float64 `json:"within_ms,omitempty"` // of the length, spent in those calls
 }
 
 // SpanKind is what happens in a span.
@@ -231,11 +232,12 @@ type Calibration struct {
 	Meshlab     string         `json:"meshlab"`
 	Lab         string         `json:"lab"`
 	Scenario    string         `json:"scenario"`
+	Request     string         `json:"request,omitempty"` // of the lab file, as in Duet
 	Mesh        string         `json:"mesh"`
 	Load        OpenLoad       `json:"load"`
 	Verdicts    int            `json:"verdicts"`     // of a mesh against itself
 	LabStarts   int            `json:"lab_starts"`   // pairs of labs that they were spread over
-	FalseFails  map[string]int `json:"false_fails"`  // by metric, before they were measured again
+	FalseFails  map[string]int `json:"false_fails"`  // by metric, before they were measured again; "errors": by failed requests
 	Confirmed   map[string]int `json:"confirmed"`    // of the false FAILs, by metric: those that fresh labs confirmed
 	Undecided   map[string]int `json:"inconclusive"` // by metric
 	Pairs       float64        `json:"pairs"`        // per verdict: mean
@@ -249,6 +251,6 @@ type Effect struct {
 	Delay    time.Duration  `json:"delay_ns"` // that the service added
 	Reached  float64        `json:"reached"`  // median of the p50 ratios less 1
 	Verdicts int            `json:"verdicts"`
-	Found    map[string]int `json:"found"` // FAILs, by metric
+	Found    map[string]int `json:"found"` // FAILs, by metric; they are not measured again
 	Pairs    float64        `json:"pairs"` // per verdict: mean
 }
