@@ -72,6 +72,7 @@ func Run(ctx context.Context, cfg Config) error {
 		mux.Handle("GET "+path, explain.Forward(controllerSocket))
 	}
 	mux.HandleFunc("POST /load", s.serveLoad)
+	mux.Handle("/taps", &taps{supervisor: s})
 	server := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,

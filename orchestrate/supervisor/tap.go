@@ -1,0 +1,151 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"meshlab.dev/meshlab/orchestrate/tap"
+	"meshlab.dev/meshlab/scenarios/attribution"
+	"meshlab.dev/meshlab/topo"
+)
+
+// What taps may take: a lab must not run out of memory for somebody who forgot
+// them.
+const (
+	maxTapTime    = 5 * time.Minute
+	maxTapPackets = 500_000 // some 50 MB
+)
+
+// tapLine is one line of the answer to POST /taps. The first has Ports: the
+// taps are on. Then, when they are off again, come the packets, and End.
+type tapLine struct {
+	Ports  []attribution.Port  `json:"ports,omitempty"`
+	Packet *attribution.Packet `json:"packet,omitempty"`
+	End    *tapEnd             `json:"end,omitempty"`
+}
+
+type tapEnd struct {
+	Packets int    `json:"packets"`
+	Dropped int    `json:"dropped"`
+	Error   string `json:"error,omitempty"`
+}
+
+// taps answers /taps: POST turns taps on, until DELETE, or until the caller
+// goes away. There is one set of them at a time.
+type taps struct {
+	supervisor *Supervisor
+
+	mu   sync.Mutex
+	stop context.CancelFunc // nil: they are off
+}
+
+func (t *taps) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodPost:
+		t.serveStart(w, r)
+	case http.MethodDelete:
+		t.serveStop(w)
+	default:
+		fail(w, http.StatusMethodNotAllowed, errors.New("taps are turned on by POST and off by DELETE"))
+	}
+}
+
+func (t *taps) serveStop(w http.ResponseWriter) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop == nil {
+		fail(w, http.StatusNotFound, errors.New("no taps are on"))
+		return
+	}
+	t.stop()
+	w.WriteHeader(http.StatusOK)
+}
+
+func (t *taps) serveStart(w http.ResponseWriter, r *http.Request) {
+	t.supervisor.mu.Lock()
+	lab, ready := t.supervisor.lab, t.supervisor.status.Ready
+	t.supervisor.mu.Unlock()
+	if !ready {
+		fail(w, http.StatusServiceUnavailable, errors.New("the lab is not ready"))
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	t.mu.Lock()
+	if t.stop != nil {
+		t.mu.Unlock()
+		fail(w, http.StatusConflict, errors.New("taps are on already, for somebody else"))
+		return
+	}
+	t.stop = cancel
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		t.stop = nil
+		t.mu.Unlock()
+	}()
+	limited, cancelLimited := context.WithTimeout(ctx, maxTapTime)
+	defer cancelLimited()
+
+	out := json.NewEncoder(w)
+	ports, at := tapPorts(lab)
+	on := false
+	c, err := tap.Listen(limited, tap.Config{Ports: at, MaxPackets: maxTapPackets}, func() {
+		on = true
+		_ = out.Encode(tapLine{Ports: ports}) // a caller who is gone ends ctx
+		_ = http.NewResponseController(w).Flush()
+	})
+	if err == nil && ctx.Err() == nil {
+		err = fmt.Errorf("taps were on for %s, the most there is", maxTapTime)
+	}
+	if err != nil && !on {
+		fail(w, http.StatusInternalServerError, err)
+		return
+	}
+	end := tapEnd{Packets: len(c.Packets), Dropped: c.Dropped}
+	if err != nil {
+		end = tapEnd{Error: err.Error()}
+		c.Packets = nil
+	}
+	for _, p := range c.Packets {
+		if r.Context().Err() != nil {
+			return
+		}
+		packet := attribution.Packet(p)
+		_ = out.Encode(tapLine{Packet: &packet})
+	}
+	_ = out.Encode(tapLine{End: &end})
+}
+
+// tapPorts returns where to listen: at both directions of the cable of each
+// host where a service or the client runs, at the switch's end, and at what
+// the processes of the host say to each other. The loopback device shows each
+// packet twice, going out and coming in; once is enough.
+func tapPorts(lab *topo.Lab) (ports []attribution.Port, at []tap.Port) {
+	busy := map[string]bool{}
+	for _, s := range lab.Services {
+		busy[s.Node] = true
+	}
+	if lab.Client != nil {
+		busy[lab.Client.Node] = true
+	}
+	for _, n := range lab.Nodes {
+		if !busy[n.Name] {
+			continue
+		}
+		ports = append(ports,
+			attribution.Port{Host: n.Name, Side: attribution.Sent},
+			attribution.Port{Host: n.Name, Side: attribution.Delivered},
+			attribution.Port{Host: n.Name, Side: attribution.Loopback})
+		at = append(at,
+			tap.Port{Device: n.Name, Direction: tap.In}, // cables end under the host's name
+			tap.Port{Device: n.Name, Direction: tap.Out},
+			tap.Port{NetNS: n.Name, Device: "lo", Direction: tap.Out})
+	}
+	return ports, at
+}
