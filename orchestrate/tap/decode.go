@@ -89,8 +89,8 @@ func (d *decoder) decode(b []byte) (Packet, bool) {
 	if err := d.parser.DecodeLayers(b, &d.found); err != nil {
 		return Packet{}, false
 	}
-	// gopacket takes what it does not know for IPv4 in some cases.
-	if len(d.found) != 3 || d.ethernet.EthernetType != layers.EthernetTypeIPv4 || d.ip.Protocol != layers.IPProtocolTCP || d.ip.FragOffset != 0 {
+	// gopacket reads an unknown type as IPv4 in some cases, and IPv4 within IPv4.
+	if len(d.found) != 3 || d.found[2] != layers.LayerTypeTCP || d.ethernet.EthernetType != layers.EthernetTypeIPv4 || d.ip.FragOffset != 0 {
 		return Packet{}, false
 	}
 	// The length as it was sent: of 0 gopacket makes the length that was caught.

@@ -62,6 +62,7 @@ var packets = map[string]struct {
 	"cut off in TCP":           {frame(5, 5, 9)[:14+20+10], 0},
 	"nothing":                  {nil, 0},
 	"no length":                {with(with(frame(5, 5, 9), 16, 0), 17, 0), 0},
+	"IPv4 in IPv4":             {with(append(frame(5, 5, 0)[:34], frame(5, 5, 9)[14:]...), 23, 4), 0},
 	"longer headers than said": {with(with(frame(5, 5, 9), 16, 0), 17, 30), 0},
 }
 
