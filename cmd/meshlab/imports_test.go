@@ -57,6 +57,7 @@ var importRules = []edge{
 	{"orchestrate/netns", nil, "the bottom of orchestrate"},
 	{"orchestrate/sandbox", nil, "the bottom of orchestrate"},
 	{"orchestrate/process", []string{"orchestrate/netns"}, "processes start inside network namespaces; what they are is others' business"},
+	{"orchestrate/tap", []string{"orchestrate/netns"}, "sees packets; what they mean is others' business"},
 	{"orchestrate/link", []string{"orchestrate/netns", "topo"}, "links join network namespaces"},
 	{"orchestrate/ovs", []string{"orchestrate/process", "topo"}, "Open vSwitch is processes and a database"},
 	{"orchestrate/consul/...", []string{"orchestrate/process", "orchestrate/consul", "topo"}, "Consul is processes and an API"},
@@ -67,7 +68,10 @@ var importRules = []edge{
 	{"orchestrate", []string{"topo"}, "what the verbs and the supervisor agree on"},
 
 	// Scenarios and what is made of their results.
-	{"scenarios/fortio", []string{"scenarios", "scenarios/stats", "topo"}, "load is sent to addresses; it does not know who answers"},
+	{"scenarios/client", []string{"scenarios"}, "one connection; when to send is decided elsewhere"},
+	{"scenarios/fortio", []string{"scenarios", "scenarios/client", "scenarios/stats"}, "load is sent to addresses; it does not know who answers"},
+	{"scenarios/openloop", []string{"scenarios", "scenarios/client", "scenarios/stats"}, "gets sockets from whoever hands them out; it does not know what a lab is"},
+	{"scenarios/attribution", []string{"scenarios", "scenarios/stats", "topo"}, "reads packets that others have seen"},
 	{"scenarios", []string{"scenarios/stats", "topo"}, "the order of trials is computed"},
 	{"reports/...", []string{"reports/...", "scenarios", "scenarios/stats", "topo"}, "a report is made of results alone, on any machine"},
 

@@ -112,9 +112,9 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files).`,
 	}
 	add("lab", newUp(), newDown(), newLabs(), newValidate(), newGraph())
 	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace())
-	add("measure", newBench(), newReport())
+	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
 	add("other", newDoctor(), newController())
-	root.AddCommand(newSupervise(), newService(), newLoad())
+	root.AddCommand(newSupervise(), newService(), newLoad(), newGenerate())
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {
 			c.Args = func(c *cobra.Command, a []string) error {

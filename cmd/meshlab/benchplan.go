@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// benchPlan is a run of bench: scenarios in labs under meshes.
+type benchPlan struct {
+	seed       uint64
+	meshes     []string
+	labs       []loadedLab
+	closed     []scenarios.Config // one for each closed scenario, without Pods and Requests
+	open       []loadedScenario
+	loops      []loadedScenario // what closed was read from
+	only       []string
+	oneAtATime bool
+	ramp       string // what the highest rate is searched for; empty: nothing is
+	waterfall  bool
+	log        bool
+}
+
+// plan checks everything that can be known before a lab is up.
+func (f benchFlags) plan(c *cobra.Command, args []string) (benchPlan, error) {
+	p := benchPlan{seed: f.seed, only: f.only, oneAtATime: f.oneAtATime, waterfall: f.waterfall, log: f.log, ramp: f.ramp}
+	if !c.Flags().Changed("seed") {
+		p.seed = rand.Uint64()
+	}
+	for _, m := range f.meshes {
+		mesh, err := orchestrate.ParseMesh(m)
+		if err != nil {
+			return p, usageError{err}
+		}
+		if slices.Contains(p.meshes, string(mesh)) {
+			return p, usageError{fmt.Errorf("mesh %q is given twice", m)}
+		}
+		p.meshes = append(p.meshes, string(mesh))
+	}
+	if err := f.scripts(c, &p); err != nil {
+		return p, err
+	}
+	for _, name := range args {
+		lab, err := loadLab(name)
+		if err != nil {
+			return p, err
+		}
+		for _, other := range p.labs {
+			if spread(other.Lab) == spread(lab.Lab) && len(p.closed) > 0 {
+				return p, usageError{fmt.Errorf("labs %s and %s are both %s: one run takes one lab on a single node and one on several", other.Name, lab.Name, spread(lab.Lab))}
+			}
+		}
+		p.labs = append(p.labs, lab)
+	}
+	for _, lab := range p.labs {
+		for _, cfg := range p.closed {
+			if _, _, err := p.matrix(cfg, lab); err != nil {
+				return p, err
+			}
+		}
+		for _, s := range p.open {
+			if p.ramp != "" {
+				if _, err := p.objective(s); err != nil {
+					return p, err
+				}
+			}
+			if _, _, err := duetPlans(s, meshSides(lab, p.meshes), p.only); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// scripts reads the scenarios, and lets flags that were given overrule them.
+func (f benchFlags) scripts(c *cobra.Command, p *benchPlan) error {
+	names := slices.Clone(f.scenarios)
+	if f.quick {
+		names = append(names, quickScenario)
+	}
+	if f.duet || f.ramp != "" && len(names) == 0 {
+		names = append(names, openScenario)
+	}
+	if len(names) == 0 && !p.waterfall {
+		names = []string{thesisScenario}
+	}
+	for _, name := range names {
+		s, err := loadScenario(name)
+		if err != nil {
+			return err
+		}
+		if s.Model == scenarios.OpenLoop {
+			p.open = append(p.open, s)
+			continue
+		}
+		cfg := s.Closed
+		cfg.Meshes, cfg.Seed = p.meshes, p.seed
+		if c.Flags().Changed("connections") {
+			cfg.Connections = f.connections
+		}
+		if c.Flags().Changed("requests") {
+			cfg.Count = f.requests
+		}
+		if c.Flags().Changed("repeats") {
+			cfg.Repeats = f.repeats
+		}
+		p.closed, p.loops = append(p.closed, cfg), append(p.loops, s)
+	}
+	switch {
+	case len(p.closed) > 1:
+		return usageError{errors.New("a run takes one closed-loop scenario: their cells would not be told apart")}
+	case p.oneAtATime && len(p.open) == 0:
+		return usageError{errors.New("--one-at-a-time is for paired trials: add --duet or an open-loop --scenario")}
+	case p.log && len(p.open) == 0:
+		return usageError{errors.New("--log is for paired trials: add --duet or an open-loop --scenario")}
+	case p.ramp != "" && len(p.closed) > 0:
+		return usageError{errors.New("--ramp is a search with open loops: leave the closed-loop scenario out")}
+	case p.ramp != "" && (p.oneAtATime || p.log):
+		return usageError{errors.New("--ramp makes no paired trials: leave --one-at-a-time and --log out")}
+	case len(p.open) > 0 && p.ramp == "" && len(p.meshes) < 2:
+		return usageError{errors.New("paired trials compare two meshes or more: give them with --mesh; 'meshlab compare' compares builds and labs")}
+	}
+	return nil
+}
+
+// objective is what --ramp says, or the file of a scenario.
+func (p benchPlan) objective(s loadedScenario) (scenarios.Objective, error) {
+	if p.ramp != "scenario" {
+		o, err := scenarios.ParseObjective(p.ramp)
+		if err != nil {
+			return o, usageError{fmt.Errorf("--ramp: %w", err)}
+		}
+		return o, nil
+	}
+	if s.Objective == nil {
+		return scenarios.Objective{}, usageError{fmt.Errorf("--ramp scenario: scenario %s has no objective", s.Name)}
+	}
+	return *s.Objective, nil
+}
+
+// matrix completes a closed loop for a lab. Requests that a mesh cannot carry
+// are left out, and told.
+func (p benchPlan) matrix(cfg scenarios.Config, lab loadedLab) (scenarios.Config, []string, error) {
+	names, skipped, err := p.requests(lab)
+	if err != nil {
+		return cfg, nil, err
+	}
+	cfg.Pods, cfg.Requests = []scenarios.Pods{spread(lab.Lab)}, names
+	if err := cfg.Validate(); err != nil {
+		return cfg, nil, usageError{err}
+	}
+	return cfg, skipped, nil
+}
+
+// requests are the names of the lab's requests that all meshes carry.
+func (p benchPlan) requests(lab loadedLab) (names, skipped []string, err error) {
+	plans, skipped, err := duetPlans(loadedScenario{Scenario: &scenarios.Scenario{}}, meshSides(lab, p.meshes), p.only)
+	for _, one := range plans {
+		names = append(names, one.request)
+	}
+	return names, skipped, err
+}
+
+// run measures everything, lab by lab.
+func (p benchPlan) run(ctx context.Context, r *measurement, log *requestLog) (err error) {
+	for _, s := range p.loops {
+		r.addScenario(s)
+	}
+	if len(p.closed) > 0 {
+		if r.res.Ceiling, err = ceiling(ctx, r.p, p.closed[0]); err != nil {
+			return err
+		}
+	}
+	for _, lab := range p.labs {
+		if err := p.runLab(ctx, r, lab, log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, log *requestLog) error {
+	sides := meshSides(lab, p.meshes)
+	var steps []func(context.Context, []raised) error
+	for _, cfg := range p.closed {
+		cfg, skipped, err := p.matrix(cfg, lab)
+		if err != nil {
+			return err
+		}
+		for _, s := range skipped {
+			r.p.line("  left out: %s", s)
+		}
+		steps = append(steps, func(ctx context.Context, up []raised) error { return r.closed(ctx, up, cfg) })
+	}
+	plans, err := p.duets(r, sides)
+	if err != nil {
+		return err
+	}
+	for _, plan := range plans {
+		plan.log = log
+		switch {
+		case p.ramp != "":
+			objective, err := p.objective(plan.script)
+			if err != nil {
+				return err
+			}
+			steps = append(steps, func(ctx context.Context, up []raised) error { return r.ramp(ctx, plan, up, objective) })
+		case !p.oneAtATime:
+			steps = append(steps, func(ctx context.Context, up []raised) error { return r.duet(ctx, plan, up) })
+		}
+	}
+	if p.waterfall {
+		names, _, err := p.requests(lab)
+		if err != nil {
+			return err
+		}
+		steps = append(steps, func(ctx context.Context, up []raised) error { return r.waterfalls(ctx, up, names) })
+	}
+	if len(steps) > 0 {
+		if err := r.measure(ctx, sides, steps...); err != nil {
+			return err
+		}
+	}
+	if !p.oneAtATime {
+		return nil
+	}
+	return r.measure(ctx, nil, func(ctx context.Context, _ []raised) error {
+		r.addMeshes(sides)
+		r.addLabs(sides)
+		for _, plan := range plans {
+			plan.oneAtATime, plan.log = true, log
+			if err := r.duet(ctx, plan, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// duets are the paired trials of one lab. The number of hypotheses is that of
+// the whole run.
+func (p benchPlan) duets(r *measurement, sides []side) ([]duetPlan, error) {
+	var all []duetPlan
+	for _, s := range p.open {
+		plans, skipped, err := duetPlans(s, sides, p.only)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range skipped {
+			r.p.line("  left out: %s", s)
+		}
+		all = append(all, plans...)
+	}
+	for i := range all {
+		all[i].hypotheses = hypotheses(sides, len(all)*len(p.labs))
+	}
+	return all, nil
+}

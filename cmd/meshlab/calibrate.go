@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/reports/gate"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// calibrateFlags is what a user may say about a calibration.
+type calibrateFlags struct {
+	mesh, scenario, only string
+	verdicts, perEffect  int
+	labStarts            int
+	effects              []int
+	seed                 uint64
+}
+
+func newCalibrate() *cobra.Command {
+	var f calibrateFlags
+	c := &cobra.Command{
+		Use:   "calibrate [LAB]",
+		Short: "Find out how often a verdict is wrong on this machine",
+		Long: `Compare a mesh with itself, verdict after verdict, with two labs of the same
+kind side by side: each FAIL is a false alarm. Then let the service of one lab
+answer later on purpose, by 5, 10 and 20 % of the median, and count how often that
+is found. Verdicts and reports made on this machine state the outcome.
+
+A verdict is made by the same code and the same rule as that of 'meshlab compare',
+and takes some 10 to 60 seconds.`,
+		Example: `  meshlab calibrate
+  meshlab calibrate hashicups --only api --verdicts 200 --per-effect 60`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return calibrate(c, args, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.mesh, "mesh", string(orchestrate.OVS), "mesh that is compared with itself")
+	fl.StringVar(&f.scenario, "scenario", openScenario, "name or file of an open-loop scenario")
+	fl.StringVar(&f.only, "only", "", "request to send (default: the first of the lab file)")
+	fl.IntVar(&f.verdicts, "verdicts", 20, "verdicts of the mesh against itself")
+	fl.IntVar(&f.labStarts, "lab-starts", 0, "pairs of labs that these are spread over, one after the other (default: one for 10 verdicts)")
+	fl.IntSliceVar(&f.effects, "effects", []int{5, 10, 20}, "delays to add on purpose, in per cent of the median")
+	fl.IntVar(&f.perEffect, "per-effect", 10, "verdicts for each of them")
+	fl.Uint64Var(&f.seed, "seed", 0, "seed of arrivals and order (default: random)")
+	return c
+}
+
+func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
+	ctx := c.Context()
+	mesh, err := orchestrate.ParseMesh(f.mesh)
+	if err != nil {
+		return usageError{err}
+	}
+	script, err := loadScenario(f.scenario)
+	if err != nil {
+		return err
+	}
+	if script.Model != scenarios.OpenLoop {
+		return usageError{fmt.Errorf("scenario %s is a closed loop: verdicts are made of open-loop trials", script.Name)}
+	}
+	lab, err := loadLab(argOr(args, defaultLab))
+	if err != nil {
+		return err
+	}
+	sides := []side{{label: "a", lab: lab, mesh: mesh}, {label: "b", lab: lab, mesh: mesh}}
+	var only []string
+	if f.only != "" {
+		only = []string{f.only}
+	}
+	plans, _, err := duetPlans(script, sides, only)
+	if err != nil {
+		return err
+	}
+	if !c.Flags().Changed("seed") {
+		f.seed = rand.Uint64()
+	}
+	cfg := scenarios.CalibrateConfig{
+		Lab: lab.Name, Scenario: script.Name, Request: plans[0].request, Mesh: string(mesh), Pods: spread(lab.Lab),
+		Load: script.Open, Verdicts: f.verdicts, LabStarts: f.labStarts, VerdictsPerEffect: f.perEffect, Seed: f.seed,
+	}
+	for _, e := range f.effects {
+		cfg.Effects = append(cfg.Effects, float64(e)/100)
+	}
+	outliveReader()
+	p := newProgress(os.Stderr)
+	defer p.stop()
+	r, err := newMeasurement(ctx, p, f.seed)
+	if err != nil {
+		return err
+	}
+	cal, err := r.calibrate(ctx, cfg, plans[0])
+	p.stop()
+	if err != nil {
+		if cal != nil && cal.Verdicts > 0 {
+			printCalibration(c.ErrOrStderr(), cal) // hours of work, perhaps
+			fmt.Fprintln(c.ErrOrStderr(), "It is not stored, for it is not complete.")
+		}
+		return interrupted(ctx, err)
+	}
+	if err := scenarios.StoreCalibration(calibrationDir(), cal); err != nil {
+		return err
+	}
+	if wantJSON(c) {
+		return json.NewEncoder(c.OutOrStdout()).Encode(cal)
+	}
+	printCalibration(c.OutOrStdout(), cal)
+	fmt.Fprintf(c.OutOrStdout(), "Stored in %s\n", calibrationDir())
+	return nil
+}
+
+// calibrate makes the verdicts. Labs stay up until the study asks for another
+// pair.
+func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConfig, plan duetPlan) (_ *scenarios.Calibration, err error) {
+	defer func() { err = errors.Join(err, r.fleet.remove(ctx)) }()
+	var labs *duetLabs
+	current := -1
+	fresh := func(ctx context.Context, pair int) error {
+		if pair == current {
+			return nil
+		}
+		if err := r.fleet.remove(ctx); err != nil {
+			return err
+		}
+		up, err := r.fleet.raise(ctx, plan.sides...)
+		if err != nil {
+			return err
+		}
+		labs, current = &duetLabs{measurement: r, plan: plan, up: up, current: -1}, pair
+		return nil
+	}
+	if err := fresh(ctx, 0); err != nil {
+		return nil, err
+	}
+	r.res.Environment.Fingerprint = r.res.Environment.Sum()
+	cfg.Environment = r.res.Environment
+	begin := time.Now()
+	const step = "calibrate"
+	r.p.start(step)
+	cal, err := scenarios.Calibrate(ctx, cfg, scenarios.CalibrateHooks{
+		Duet: func(ctx context.Context, pair int, delay time.Duration) (scenarios.DuetHooks, error) {
+			if err := fresh(ctx, pair); err != nil {
+				return scenarios.DuetHooks{}, err
+			}
+			labs.delay = delay
+			return scenarios.DuetHooks{Open: labs.open, Knee: labs.knee, Costs: labs.costs}, nil
+		},
+	}, func(e scenarios.CalibrateEvent) { r.showCalibration(e) })
+	if err != nil {
+		return cal, err
+	}
+	r.p.finish(step, fmt.Sprintf("%d verdicts", cal.Verdicts), time.Since(begin))
+	return cal, nil
+}
+
+// showCalibration tells how far a calibration is: on a terminal all the time,
+// in a pipe after every tenth verdict.
+func (r *measurement) showCalibration(e scenarios.CalibrateEvent) {
+	what := "against itself"
+	switch {
+	case e.Tuning:
+		what = fmt.Sprintf("looking for the delay that adds %.0f %%", e.Effect*100)
+	case e.Effect > 0:
+		what = fmt.Sprintf("with %.0f %% added", e.Effect*100)
+	}
+	c := e.Calibration
+	text := fmt.Sprintf("%s: verdict %d of %d, pair %d; false alarms so far: p50 %d, p99 %d; about %s left",
+		what, e.Verdict, e.Of, e.Duet.Done+1, c.FalseFails["p50"], c.FalseFails["p99"], e.Left.Round(time.Minute))
+	r.report(text)
+	if !r.p.tty && e.Duet.Phase == scenarios.PhaseDone && e.Verdict%10 == 0 {
+		r.p.line("  %s", text)
+	}
+}
+
+func printCalibration(w io.Writer, c *scenarios.Calibration) {
+	fmt.Fprintf(w, "%s in lab %s under %s, against itself: %d verdicts over %d pairs of labs, %.1f pairs of trials each\n",
+		dash(c.Request), c.Lab, c.Mesh, c.Verdicts, c.LabStarts, c.Pairs)
+	for _, m := range []string{"p50", "p99"} {
+		fmt.Fprintf(w, "  %s: %d false alarms (%d also in fresh labs), %d inconclusive\n", m, c.FalseFails[m], c.Confirmed[m], c.Undecided[m])
+	}
+	for _, e := range c.Effects {
+		fmt.Fprintf(w, "%+.0f %% added (a delay of %v, which came to %+.1f %%): found in %d of %d verdicts by p50, in %d by p99; %.1f pairs of trials each\n",
+			e.Injected*100, e.Delay, e.Reached*100, e.Found["p50"], e.Verdicts, e.Found["p99"], e.Pairs)
+	}
+	fmt.Fprintln(w, gate.Trust(c))
+}
+
+// calibrationDir is where calibrations of this machine are kept.
+func calibrationDir() string {
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return filepath.Join("/var/lib", "meshlab", "calibration")
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "meshlab", "calibration")
+}

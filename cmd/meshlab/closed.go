@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// closed measures a closed loop in labs that are up, one for each mesh of cfg.
+func (r *measurement) closed(ctx context.Context, up []raised, cfg scenarios.Config) error {
+	targets := map[string]raised{}
+	for _, t := range up {
+		targets[string(t.mesh)] = t
+	}
+	name := up[0].lab.Name
+	step := "measure " + name
+	begin := time.Now()
+	r.p.start(step)
+	last := 0
+	cells, err := scenarios.Run(ctx, cfg, func(mesh string, _ scenarios.Pods) scenarios.Target { return targets[mesh] },
+		func(e scenarios.Event) {
+			if e.StepsDone < e.Steps {
+				r.report(fmt.Sprintf("%d of %d cells, %s left, %s under %s", e.Done, e.Total, e.Left.Round(time.Second), e.Step.Point, e.Step.Mesh))
+			}
+			if !r.p.tty && e.Done >= last+len(cfg.Meshes) {
+				last = e.Done
+				r.p.line("  %s: %d of %d cells after %.0f s, about %s left", name, e.Done, e.Total, e.Elapsed.Seconds(), e.Left.Round(time.Second))
+			}
+		})
+	r.res.Cells = append(r.res.Cells, cells...)
+	if err != nil {
+		return err
+	}
+	r.p.finish(step, fmt.Sprintf("%d cells", len(cells)), time.Since(begin))
+	return ctx.Err()
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/supervisor"
+	"meshlab.dev/meshlab/reports/gate"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// compareFlags is what a user may say about a comparison.
+type compareFlags struct {
+	lab, mesh, scenario string
+	only                []string
+	baseBin, newBin     string
+	markdown, junit     string
+	annotate            bool
+	oneAtATime          bool
+	out                 string
+	seed                uint64
+}
+
+func newCompare() *cobra.Command {
+	var f compareFlags
+	c := &cobra.Command{
+		Use:   "compare BASE NEW",
+		Short: "Say whether NEW is slower than BASE, with an exit code for CI",
+		Long: `Bring up a lab for BASE and one for NEW, side by side, send the same open-loop
+load to both in turns, and decide: is the median or the 99th percentile of NEW
+worse than that of BASE by more than a margin (5 % and 10 %)? After 10, 20 and 30
+pairs of trials it looks whether that is certain enough; a FAIL is measured once
+more with fresh labs before it is told.
+
+BASE and NEW are two meshes, two lab files, two scenario files, or two result
+files of earlier runs. With --base-bin and --new-bin they are two builds of
+meshlab, and no BASE and NEW are given. Two result files come from two times,
+and what changed on the machine in between cannot be told from what changed in
+the mesh: their verdict says so.
+
+Exit codes: 0 PASS, 3 FAIL (a regression), 4 INCONCLUSIVE; 1 and 2 as ever.`,
+		Example: `  meshlab compare direct ovs
+  meshlab compare consul-connect ovs --lab hashicups --only api
+  meshlab compare --base-bin ./meshlab-main --new-bin ./meshlab-branch --markdown comment.md
+  meshlab compare old-lab.yaml new-lab.yaml --mesh ovs --junit junit.xml
+  meshlab compare results/monday.json results/tuesday.json`,
+		Args: cobra.RangeArgs(0, 2),
+		RunE: func(c *cobra.Command, args []string) error { return compare(c, args, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.lab, "lab", defaultLab, "lab that is measured")
+	fl.StringVar(&f.mesh, "mesh", string(orchestrate.OVS), "mesh of both sides, unless they are two meshes")
+	fl.StringVar(&f.scenario, "scenario", openScenario, "name or file of an open-loop scenario")
+	fl.StringSliceVar(&f.only, "only", nil, "names of requests to send (default: all of the lab file)")
+	fl.StringVar(&f.baseBin, "base-bin", "", "program of the base: another build of meshlab")
+	fl.StringVar(&f.newBin, "new-bin", "", "program of the new side: another build of meshlab")
+	fl.StringVar(&f.markdown, "markdown", "", "file to write the verdict to as Markdown, for a comment on a pull request")
+	fl.StringVar(&f.junit, "junit", "", "file to write the verdict to as JUnit's XML")
+	fl.BoolVar(&f.annotate, "annotate", os.Getenv("GITHUB_ACTIONS") == "true", "print GitHub's annotations too (default: inside GitHub Actions)")
+	fl.BoolVar(&f.oneAtATime, "one-at-a-time", false, "never have both labs up at once: trials in ABBA order, which need longer")
+	fl.StringVar(&f.out, "out", "results", "folder of the results")
+	fl.Uint64Var(&f.seed, "seed", 0, "seed of arrivals and order (default: random)")
+	return c
+}
+
+func compare(c *cobra.Command, args []string, f compareFlags) error {
+	ctx := c.Context()
+	if len(args) == 2 && isResult(args[0]) && isResult(args[1]) {
+		return compareFiles(c, args, f)
+	}
+	script, err := loadScenario(f.scenario)
+	if err != nil {
+		return err
+	}
+	sides, err := f.sides(ctx, args)
+	if err != nil {
+		return err
+	}
+	if script.Model != scenarios.OpenLoop {
+		return usageError{fmt.Errorf("scenario %s is a closed loop: verdicts are made of open-loop trials; 'meshlab bench' measures closed loops", script.Name)}
+	}
+	if !c.Flags().Changed("seed") {
+		f.seed = rand.Uint64()
+	}
+	plans, skipped, err := duetPlans(script, sides, f.only)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return fmt.Errorf("create folder of results: %w", err)
+	}
+	outliveReader()
+	p := newProgress(os.Stderr)
+	defer p.stop()
+	for _, s := range skipped {
+		p.line("  left out: %s", s)
+	}
+	r, err := newMeasurement(ctx, p, f.seed)
+	if err != nil {
+		return err
+	}
+	if err := r.compare(ctx, plans, f.oneAtATime); err != nil {
+		p.stop()
+		return interrupted(ctx, err)
+	}
+	path, err := r.finish(f.out)
+	if err != nil {
+		return err
+	}
+	return f.tell(c, r.res, path)
+}
+
+// compare measures the plans one after the other, each with labs that have
+// been up since the first, unless a FAIL asked for fresh ones.
+func (r *measurement) compare(ctx context.Context, plans []duetPlan, oneAtATime bool) (err error) {
+	defer func() {
+		if rerr := r.fleet.remove(ctx); err == nil {
+			err = rerr
+		}
+	}()
+	sides := plans[0].sides
+	r.addMeshes(sides)
+	r.addLabs(sides)
+	for _, plan := range plans {
+		plan.confirm, plan.oneAtATime = true, oneAtATime
+		if err := r.duet(ctx, plan, r.fleet.all(sides)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell prints the verdict in all forms that were asked for, and returns the
+// exit code.
+func (f compareFlags) tell(c *cobra.Command, res *scenarios.Result, path string) error {
+	for _, file := range []struct {
+		path  string
+		write func(io.Writer, *scenarios.Result) error
+	}{{f.markdown, gate.Markdown}, {f.junit, gate.JUnit}} {
+		if file.path == "" {
+			continue
+		}
+		var b strings.Builder
+		if err := file.write(&b, res); err != nil {
+			return err
+		}
+		if err := scenarios.WriteFile(file.path, []byte(b.String())); err != nil {
+			return err
+		}
+	}
+	out := c.OutOrStdout()
+	verdict := gate.Overall(res.Duets)
+	if wantJSON(c) {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(map[string]any{"verdict": verdict, "figures": gate.Rows(res.Duets), "calibration": res.Calibration, "results": path}); err != nil {
+			return err
+		}
+		return verdictCode(verdict)
+	}
+	if err := gate.Text(out, res); err != nil {
+		return err
+	}
+	if path != "" {
+		fmt.Fprintf(out, "\nResults: %s\nAs a page: meshlab report %s\n", path, path)
+	}
+	if f.annotate {
+		if err := gate.Annotations(out, res); err != nil {
+			return err
+		}
+	}
+	return verdictCode(verdict)
+}
+
+// Exit codes of verdicts.
+const (
+	exitRegression   = 3
+	exitInconclusive = 4
+)
+
+func verdictCode(v scenarios.Verdict) error {
+	switch v {
+	case scenarios.Pass:
+		return nil
+	case scenarios.Fail:
+		return exitCode(exitRegression)
+	}
+	return exitCode(exitInconclusive)
+}
+
+// sides are what the arguments name.
+func (f compareFlags) sides(ctx context.Context, args []string) ([]side, error) {
+	mesh, err := orchestrate.ParseMesh(f.mesh)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if f.baseBin != "" || f.newBin != "" {
+		return f.builds(ctx, args, mesh)
+	}
+	if len(args) != 2 {
+		return nil, usageError{fmt.Errorf("name BASE and NEW, or give --base-bin and --new-bin")}
+	}
+	kinds := []argKind{kindOf(args[0]), kindOf(args[1])}
+	if kinds[0] != kinds[1] {
+		return nil, usageError{fmt.Errorf("%s is %s and %s is %s: BASE and NEW must be of one kind", args[0], kinds[0], args[1], kinds[1])}
+	}
+	var sides []side
+	for i, a := range args {
+		s := side{label: strings.TrimSuffix(filepath.Base(a), filepath.Ext(a)), mesh: mesh}
+		lab := f.lab
+		switch kinds[0] {
+		case kindMesh:
+			s.label, s.mesh = a, orchestrate.Mesh(a)
+		case kindScenario:
+			if s.script, err = loadScenario(a); err != nil {
+				return nil, err
+			}
+		default:
+			lab = a
+		}
+		if s.lab, err = loadLab(lab); err != nil {
+			return nil, err
+		}
+		if i == 1 && s.label == sides[0].label {
+			s.label, sides[0].label = s.label+" (new)", s.label+" (base)"
+		}
+		sides = append(sides, s)
+	}
+	return sides, nil
+}
+
+// builds are two sides that differ in the program alone.
+func (f compareFlags) builds(ctx context.Context, args []string, mesh orchestrate.Mesh) ([]side, error) {
+	if f.baseBin == "" || f.newBin == "" || len(args) > 0 {
+		return nil, usageError{fmt.Errorf("give both --base-bin and --new-bin, and no BASE and NEW")}
+	}
+	lab, err := loadLab(f.lab)
+	if err != nil {
+		return nil, err
+	}
+	var sides []side
+	for i, bin := range []string{f.baseBin, f.newBin} {
+		path, err := filepath.Abs(bin)
+		if err != nil {
+			return nil, fmt.Errorf("find %s: %w", bin, err)
+		}
+		build, err := supervisor.ProgramVersion(ctx, path)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		sides = append(sides, side{label: []string{"base", "new"}[i], lab: lab, mesh: mesh, program: path, build: build})
+	}
+	return sides, nil
+}
+
+// argKind is what an argument of compare names.
+type argKind string
+
+const (
+	kindMesh     argKind = "a mesh"
+	kindResult   argKind = "a result file"
+	kindScenario argKind = "a scenario"
+	kindLab      argKind = "a lab"
+)
+
+func kindOf(arg string) argKind {
+	switch {
+	case slices.Contains(orchestrate.Meshes(), orchestrate.Mesh(arg)):
+		return kindMesh
+	case isResult(arg):
+		return kindResult
+	}
+	if _, err := loadLab(arg); err == nil {
+		return kindLab
+	}
+	if _, err := loadScenario(arg); err == nil {
+		return kindScenario
+	}
+	return kindLab // whose error tells what is wrong with it
+}
+
+func isResult(arg string) bool { return filepath.Ext(arg) == ".json" }
