@@ -61,7 +61,7 @@ func builtinScenario(name string) *Scenario {
 func LookupScenario(nameOrPath string) (*Scenario, []byte, error) {
 	filename := nameOrPath
 	src, err := builtinFiles.ReadFile("builtin/" + nameOrPath + ".yaml")
-	if err != nil || strings.Contains(nameOrPath, "/") {
+	if err != nil {
 		src, err = readScenarioFile(nameOrPath)
 	} else {
 		filename += ".yaml"

@@ -195,6 +195,13 @@ func TestRampTakesTurns(t *testing.T) {
 	if last := events[len(events)-1]; !last.Done || last.High/last.Low > rampResolution {
 		t.Errorf("last event %+v", last)
 	}
+	seeds := map[uint64]bool{}
+	for _, c := range g.calls {
+		seeds[c.Seed] = true
+	}
+	if len(seeds) != len(g.calls) {
+		t.Errorf("%d trials had %d seeds", len(g.calls), len(seeds))
+	}
 	// While all search, each round has one trial of each mesh.
 	orders := map[string]bool{}
 	fewest := min(len(got[0].Steps), len(got[1].Steps), len(got[2].Steps))
@@ -335,6 +342,40 @@ func TestRampFails(t *testing.T) {
 	g.change = func(int, *TrialOutcome) error { cancel(); return nil }
 	if _, err := RunRamp(ctx, rampOf("ovs"), g, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of its context: %v", err)
+	}
+}
+
+func TestObjectiveKept(t *testing.T) {
+	h := stats.NewHDR()
+	for ms := range int64(1000) {
+		if err := h.RecordValue((ms + 1) * 1e3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hdr, err := stats.EncodeHDR(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact := Distribution{P50: 5, P90: 9, P99: 19, HDR: hdr} // the histogram says 500, 900, 990
+	for _, row := range []struct {
+		percentile float64
+		ms         int
+		requests   int
+		errors     int
+		want       bool
+	}{
+		{50, 6, 10, 0, true}, {50, 5, 10, 0, false}, // the bound itself is not below it
+		{90, 10, 10, 0, true}, {90, 9, 10, 0, false},
+		{99, 20, 10, 0, true}, {99, 19, 10, 0, false},
+		{95, 952, 10, 0, true}, {95, 949, 10, 0, false},
+		{50, 6, 100, 10, true}, {50, 6, 100, 11, false},
+		{50, 6, 10, 10, false}, {50, 6, 0, 0, false},
+	} {
+		o := Objective{Percentile: row.percentile, Below: time.Duration(row.ms) * time.Millisecond, Errors: 0.1}
+		got, err := o.Kept(SideOutcome{Requests: row.requests, Errors: row.errors, Latency: exact})
+		if err != nil || got != row.want {
+			t.Errorf("%+v: %v, %v", row, got, err)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func (o Objective) Validate() error {
 // Kept reports whether what was sent kept the objective. It returns an error
 // when the histogram cannot be read.
 func (o Objective) Kept(s SideOutcome) (bool, error) {
-	if s.Requests == 0 || s.Errors >= s.Requests || float64(s.Errors) > o.Errors*float64(s.Requests) {
+	if s.Errors >= s.Requests || float64(s.Errors) > o.Errors*float64(s.Requests) {
 		return false, nil
 	}
 	ms, err := o.of(s.Latency)
