@@ -136,10 +136,10 @@ func receive(c *net.UnixConn, network string, count int) (all []Socket, err erro
 			all = append(all, Socket{fd})
 		}
 		switch {
+		case errors.Is(err, io.EOF), err == nil && n == 0:
+			return all, fmt.Errorf("receive sockets: the lab sent %d of %d", len(all), count)
 		case err != nil:
 			return all, fmt.Errorf("receive sockets: %w", err)
-		case n == 0:
-			return all, fmt.Errorf("receive sockets: the lab sent %d of %d", len(all), count)
 		case perr != nil:
 			return all, fmt.Errorf("receive sockets: %w", perr)
 		case flags&unix.MSG_CTRUNC != 0, len(fds) == 0, len(all) > count:
