@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -74,8 +75,9 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 
 func TestResultSchemaValidates(t *testing.T) {
 	s := compileSchema(t)
-	plain := func(change func(map[string]any)) any {
-		b, err := json.Marshal(sampleResult(t))
+	from := func(r *Result, change func(map[string]any)) any {
+		fillLists(reflect.ValueOf(r).Elem())
+		b, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,9 +90,12 @@ func TestResultSchemaValidates(t *testing.T) {
 		}
 		return v
 	}
-	if err := s.Validate(plain(nil)); err != nil {
-		t.Errorf("a written document does not match the schema: %v", err)
+	for name, r := range map[string]*Result{"cells": sampleResult(t), "duets": pairedResult(t)} {
+		if err := s.Validate(from(r, nil)); err != nil {
+			t.Errorf("a written document of %s does not match the schema: %v", name, err)
+		}
 	}
+	duet := func(m map[string]any) map[string]any { return m["duets"].([]any)[0].(map[string]any) }
 	for name, change := range map[string]func(map[string]any){
 		"another version": func(m map[string]any) { m["schema_version"] = json.Number("99") },
 		"no cells":        func(m map[string]any) { delete(m, "cells") },
@@ -98,7 +103,17 @@ func TestResultSchemaValidates(t *testing.T) {
 		"time no time":    func(m map[string]any) { m["started"] = "yesterday" },
 		"pods":            func(m map[string]any) { m["cells"].([]any)[0].(map[string]any)["pods"] = "many" },
 	} {
-		if s.Validate(plain(change)) == nil {
+		if s.Validate(from(sampleResult(t), change)) == nil {
+			t.Errorf("%s: the schema accepts it", name)
+		}
+	}
+	for name, change := range map[string]func(map[string]any){
+		"method":   func(m map[string]any) { duet(m)["method"] = "guess" },
+		"arrivals": func(m map[string]any) { duet(m)["load"].(map[string]any)["arrivals"] = "bursts" },
+		"verdict":  func(m map[string]any) { duet(m)["comparisons"].([]any)[0].(map[string]any)["verdict"] = "GOOD" },
+		"trials":   func(m map[string]any) { duet(m)["trials"] = nil },
+	} {
+		if s.Validate(from(pairedResult(t), change)) == nil {
 			t.Errorf("%s: the schema accepts it", name)
 		}
 	}

@@ -43,7 +43,7 @@ func (s *simulated) Trial(ctx context.Context, spec TrialSpec) (TrialOutcome, er
 	s.trials++
 	s.specs = append(s.specs, spec)
 	out := TrialOutcome{
-		Started: time.Unix(int64(s.trials), 0), Seconds: float64(spec.Requests) / spec.Rate, Sides: make([]SideOutcome, len(s.sides)),
+		Started: time.Unix(int64(s.trials), 0).UTC(), Seconds: float64(spec.Requests) / spec.Rate, Sides: make([]SideOutcome, len(s.sides)),
 	}
 	if s.late > 0 {
 		out.Generator.Lateness = simulatedDistribution(s.late/2, s.late, 10)

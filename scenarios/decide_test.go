@@ -1,0 +1,285 @@
+package scenarios
+
+import (
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// pairTrials makes trials with these p50 of two variants; the p99 is four
+// times as long.
+func pairTrials(round int, base, changed []float64) []Trial {
+	var trials []Trial
+	for i := range base {
+		side := func(p50 float64) SideOutcome {
+			return SideOutcome{Requests: 1000, Latency: Distribution{P50: p50, P99: 4 * p50}}
+		}
+		trials = append(trials, Trial{Round: round, TrialOutcome: TrialOutcome{Sides: []SideOutcome{side(base[i]), side(changed[i])}}})
+	}
+	return trials
+}
+
+// spread returns n values around v that differ by little.
+func spread(n int, v float64) []float64 {
+	values := make([]float64, n)
+	for i := range values {
+		values[i] = v * (1 + 0.002*float64(i%5))
+	}
+	return values
+}
+
+var twoVariants = []Variant{{Name: "a", Mesh: "ovs"}, {Name: "b", Mesh: "ovs"}}
+
+// simulateVerdict makes trials as RunDuet does until it stops, with the spread
+// of real duets, and returns how each metric was decided.
+func simulateVerdict(random *rand.Rand, ratio50, ratio99 float64) (verdicts map[string]Verdict, pairs int) {
+	const own50, own99 = 0.019, 0.23 // of the log ratio, as measured
+	j := judge{variants: twoVariants, rule: DefaultRule(Alive, 2), resamples: 200}
+	var trials []Trial
+	for _, look := range j.rule.Looks {
+		for len(trials) < look {
+			shared := math.Exp(0.3 * random.NormFloat64())
+			t := pairTrials(1, []float64{shared}, []float64{shared * ratio50 * math.Exp(own50*random.NormFloat64())})[0]
+			t.Sides[1].Latency.P99 = 4 * shared * ratio99 * math.Exp(own99*random.NormFloat64())
+			trials = append(trials, t)
+		}
+		if f := j.round(1, trials)[0]; f.settled() {
+			break
+		}
+	}
+	verdicts = make(map[string]Verdict)
+	for _, m := range j.comparisons(trials)[0].Metrics {
+		verdicts[m.Metric] = m.Verdict
+	}
+	return verdicts, len(trials)
+}
+
+func TestDecideErrorRates(t *testing.T) {
+	tests := []struct {
+		name             string
+		ratio50, ratio99 float64
+		verdicts         int
+		fail50           [2]float64 // share of FAILs, at least and at most
+		fail99           [2]float64
+		pass             float64 // share of PASSes, at most
+	}{
+		{"nothing", 1, 1, 500, [2]float64{0, 0.01}, [2]float64{0, 0.01}, 1},
+		// At the margin itself each look is a coin between FAIL and going on. A
+		// PASS would be wrong, which three bounds of 99 % allow in 3 %, and a
+		// bootstrap of 10 pairs in a little more.
+		{"just the margin", 1.05, 1.1, 100, [2]float64{0, 1}, [2]float64{0, 1}, 0.06},
+		{"10 % and 20 %", 1.1, 1.2, 100, [2]float64{0.95, 1}, [2]float64{0.5, 1}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(4, 4))
+			fails, passes, pairs := make(map[string]int), make(map[string]int), 0
+			for range tt.verdicts {
+				v, n := simulateVerdict(random, tt.ratio50, tt.ratio99)
+				pairs += n
+				for metric, verdict := range v {
+					switch verdict {
+					case Fail:
+						fails[metric]++
+					case Pass:
+						passes[metric]++
+					}
+				}
+			}
+			for metric, want := range map[string][2]float64{"p50": tt.fail50, "p99": tt.fail99} {
+				if got := float64(fails[metric]) / float64(tt.verdicts); got < want[0] || got > want[1] {
+					t.Errorf("%s: %d of %d FAIL, want a share of %v to %v", metric, fails[metric], tt.verdicts, want[0], want[1])
+				}
+			}
+			for metric, n := range passes {
+				if got := float64(n) / float64(tt.verdicts); got > tt.pass {
+					t.Errorf("%s: %d of %d PASS, want a share of %v at most", metric, n, tt.verdicts, tt.pass)
+				}
+			}
+			t.Logf("FAIL %v, PASS %v of %d verdicts, %.1f pairs each", fails, passes, tt.verdicts, float64(pairs)/float64(tt.verdicts))
+		})
+	}
+}
+
+func TestDecideKeepsWhatALookDecided(t *testing.T) {
+	// 10 pairs at +20 %, then 20 that are better: p50 and p99 FAIL at 10 and stay.
+	base := spread(30, 1)
+	changed := append(spread(10, 1.2), spread(20, 0.5)...)
+	for _, m := range Decide(twoVariants, DefaultRule(Alive, 2), pairTrials(1, base, changed))[0].Metrics {
+		if m.Verdict != Fail || m.Pairs != 10 || math.Abs(m.Ratio-1.2) > 0.01 {
+			t.Errorf("%+v", m)
+		}
+	}
+	// And a PASS at 10 stays.
+	changed = append(spread(10, 0.9), spread(20, 2)...)
+	for _, m := range Decide(twoVariants, DefaultRule(Alive, 2), pairTrials(1, base, changed))[0].Metrics {
+		if m.Verdict != Pass || m.Pairs != 10 {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+func TestDecide(t *testing.T) {
+	slow, alike := spread(10, 1.2), spread(10, 1)
+	tests := []struct {
+		name       string
+		hypotheses int
+		trials     []Trial
+		verdict    Verdict // of p50
+		pairs      int
+		p          float64 // adjusted
+		reason     string
+	}{
+		{"slower", 2, pairTrials(1, alike, slow), Fail, 10, 2 * math.Pow(2, -10), ""},
+		// Ten pairs cannot go below 1/1024, which five hypotheses put above 0.004.
+		{"slower, one of many", 5, pairTrials(1, alike, slow), Inconclusive, 10, 5 * math.Pow(2, -10), ""},
+		{"slower, one of many, with more pairs", 5, pairTrials(1, spread(20, 1), spread(20, 1.2)), Fail, 20, 5 * math.Pow(2, -20), ""},
+		{"alike", 2, pairTrials(1, alike, alike), Pass, 10, 1, ""},
+		{"slower within the margin", 2, pairTrials(1, alike, spread(10, 1.03)), Pass, 10, 2 * math.Pow(2, -10), ""},
+		{"between two looks", 2, pairTrials(1, alike[:7], slow[:7]), Inconclusive, 7, 2 * math.Pow(2, -7), "7 pairs: between two looks"},
+		{"two pairs", 2, pairTrials(1, alike[:2], slow[:2]), Inconclusive, 2, 0.5, "2 pairs"},
+		{"no trials", 2, nil, Inconclusive, 0, 1, ""},
+		{"fewer hypotheses than its own", 0, pairTrials(1, alike, slow), Fail, 10, 2 * math.Pow(2, -10), ""},
+		{"a zero", 2, pairTrials(1, append([]float64{0}, alike[1:]...), slow), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
+		{"not a number", 2, pairTrials(1, alike, append([]float64{math.NaN()}, slow[1:]...)), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
+		{"endless", 2, pairTrials(1, alike, append([]float64{math.Inf(1)}, slow[1:]...)), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
+		{"nothing but zeros", 2, pairTrials(1, make([]float64, 10), slow), Inconclusive, 10, 1, "10 of 10 pairs"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Decide(twoVariants, DefaultRule(Alive, tt.hypotheses), tt.trials)
+			if len(c) != 1 || len(c[0].Metrics) != 2 {
+				t.Fatalf("got %+v", c)
+			}
+			m := c[0].Metrics[0]
+			if m.Verdict != tt.verdict || m.Pairs != tt.pairs || math.Abs(m.PAdjusted-tt.p) > 1e-12 || !strings.Contains(m.Reason, tt.reason) || (tt.reason == "") != (m.Reason == "") {
+				t.Errorf("got %+v", m)
+			}
+			for _, v := range []float64{m.Ratio, m.Low, m.High, m.Bound, m.PValue, m.PAdjusted} {
+				if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+					t.Errorf("a document cannot hold %+v", m)
+				}
+			}
+			if again := Decide(twoVariants, DefaultRule(Alive, tt.hypotheses), tt.trials); !reflect.DeepEqual(again, c) {
+				t.Errorf("decided again: %+v", again)
+			}
+		})
+	}
+}
+
+func TestDecideErrors(t *testing.T) {
+	// withErrors lets that many of each trial's 1,000 requests fail.
+	withErrors := func(trials []Trial, side int, errs ...int) []Trial {
+		for i, n := range errs {
+			trials[i].Sides[side].Errors = n
+		}
+		return trials
+	}
+	each := func(n int) []int {
+		all := make([]int, 10)
+		for i := range all {
+			all[i] = n
+		}
+		return all
+	}
+	alike := func() []Trial { return pairTrials(1, spread(10, 1), spread(10, 1)) }
+	slower := func() []Trial { return pairTrials(1, spread(10, 1), spread(10, 1.3)) }
+	tests := []struct {
+		name    string
+		trials  []Trial
+		verdict Verdict
+		reason  string
+	}{
+		{"few errors", withErrors(alike(), 1, 1, 1, 1), Pass, ""},
+		{"few errors, slower", withErrors(slower(), 1, 1, 1, 1), Fail, ""},
+		{"the new one fails", withErrors(alike(), 1, each(20)...), Fail, "200 of 10000 (2 %) under b, 0 of 10000"},
+		{"the new one answers nothing", withErrors(alike(), 1, each(1000)...), Fail, "10000 of 10000 (1e+02 %) under b"},
+		{"one bad moment", withErrors(alike(), 1, 900), Inconclusive, "too many for a PASS"},
+		{"one bad moment, slower", withErrors(slower(), 1, 900), Fail, ""},
+		{"one silent moment", withErrors(slower(), 1, 0, 0, 1000), Inconclusive, "b answered no request of pair 3"},
+		{"the base fails", withErrors(slower(), 0, each(20)...), Inconclusive, "latencies do not compare"},
+		{"the base is silent once", withErrors(slower(), 0, 1000), Inconclusive, "a answered no request of pair 1"},
+		{"both fail alike", withErrors(withErrors(alike(), 0, each(20)...), 1, each(20)...), Inconclusive, "latencies do not compare"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Decide(twoVariants, Rule{}, tt.trials)[0]
+			if c.Verdict != tt.verdict || !strings.Contains(c.Reason, tt.reason) || (tt.reason == "") != (c.Reason == "") {
+				t.Errorf("got %s (%s), want %s (%s)", c.Verdict, c.Reason, tt.verdict, tt.reason)
+			}
+		})
+	}
+	t.Run("confirmed", func(t *testing.T) {
+		again := withErrors(alike(), 1, each(20)...)
+		for i := range again {
+			again[i].Round = 2
+		}
+		c := Decide(twoVariants, Rule{}, append(withErrors(alike(), 1, each(20)...), again...))[0]
+		if c.Verdict != Fail || c.Confirmed == nil || !*c.Confirmed {
+			t.Errorf("got %+v", c)
+		}
+	})
+}
+
+func TestDecideConfirms(t *testing.T) {
+	first := pairTrials(1, spread(10, 1), spread(10, 1.3))
+	slowAt := func(p50, p99 float64) []Trial {
+		trials := pairTrials(2, spread(30, 1), spread(30, p50))
+		for i := range trials {
+			trials[i].Sides[1].Latency.P99 = 4 * p99
+		}
+		return trials
+	}
+	tests := []struct {
+		name     string
+		again    []Trial
+		verdict  Verdict
+		p50, p99 Verdict
+	}{
+		{"both", slowAt(1.3, 1.3), Fail, Fail, Fail},
+		{"one", slowAt(1.3, 0.9), Fail, Fail, Inconclusive},
+		{"none", slowAt(0.9, 0.9), Inconclusive, Inconclusive, Inconclusive},
+	}
+	for _, tt := range tests {
+		c := Decide(twoVariants, DefaultRule(Alive, 2), append(first[:10:10], tt.again...))[0]
+		if c.Verdict != tt.verdict || c.Metrics[0].Verdict != tt.p50 || c.Metrics[1].Verdict != tt.p99 ||
+			c.Confirmed == nil || *c.Confirmed != (tt.verdict == Fail) || c.Again[0].Pairs != 10 {
+			t.Errorf("%s: got %+v", tt.name, c)
+		}
+	}
+	// Fresh labs are asked about a FAIL only.
+	quick := pairTrials(1, spread(10, 1), spread(10, 0.9))
+	if c := Decide(twoVariants, DefaultRule(Alive, 2), append(quick, slowAt(1.3, 1.3)...))[0]; c.Verdict != Pass || c.Confirmed != nil {
+		t.Errorf("a PASS was measured again: %+v", c)
+	}
+}
+
+func TestDecideHolm(t *testing.T) {
+	// Three variants, four hypotheses: the smallest p-value counts four times,
+	// the second three times.
+	variants := append(twoVariants[:2:2], Variant{Name: "c", Mesh: "direct"})
+	trials := pairTrials(1, spread(10, 1), spread(10, 1.2))
+	mixed := []float64{1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 0.999} // its smallest difference is negative
+	for i := range trials {
+		side := trials[i].Sides[0]
+		side.Latency.P50 *= mixed[i]
+		side.Latency.P99 *= 0.8
+		trials[i].Sides = append(trials[i].Sides, side)
+	}
+	all := Decide(variants, Rule{}, trials)
+	got := []float64{all[0].Metrics[0].PAdjusted, all[0].Metrics[1].PAdjusted, all[1].Metrics[0].PAdjusted, all[1].Metrics[1].PAdjusted}
+	// 1/1024 twice, then 2/1024 (no positive rank sum but 54 and 55 of 55), then 1.
+	want := []float64{4. / 1024, 4. / 1024, 4. / 1024, 1}
+	for i := range want {
+		if math.Abs(got[i]-want[i]) > 1e-12 {
+			t.Errorf("adjusted %v, want %v", got, want)
+			break
+		}
+	}
+	if all[0].Verdict != Fail || all[1].Metrics[0].Verdict != Fail || all[1].Metrics[1].Verdict != Pass {
+		t.Errorf("got %+v", all)
+	}
+}
