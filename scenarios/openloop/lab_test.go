@@ -385,6 +385,9 @@ func FuzzReadAnswer(f *testing.F) {
 
 func FuzzRights(f *testing.F) {
 	f.Add(unix.UnixRights(3, 4, 5))
+	odd := unix.UnixRights(3, 4)
+	binary.NativeEndian.PutUint64(odd, uint64(unix.CmsgLen(7))) // of cmsghdr, cmsg(3)
+	f.Add(odd)
 	f.Add(append(unix.UnixRights(1), unix.UnixRights(2, 3)...))
 	f.Add(unix.UnixCredentials(&unix.Ucred{Pid: 1}))
 	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 127})
