@@ -19,7 +19,7 @@ type rowLabel struct {
 
 const (
 	rowHeight  = vg.Length(17)
-	mostColumn = 6.2 * vg.Centimeter
+	mostColumn = 7 * vg.Centimeter
 )
 
 // newRows returns a plot with rows 0 to n-1 from top to bottom: row i is at y
@@ -39,7 +39,7 @@ func rowPanel(p *plot.Plot, n int, labels []rowLabel) panel {
 		l.text = clean(l.text)
 		sty := l.style()
 		if !l.head {
-			l.text = fit(sty, l.text, mostColumn-l.indent)
+			l.text = fitMiddle(sty, l.text, mostColumn-l.indent)
 			column = max(column, sty.Width(l.text)+l.indent)
 		}
 	}

@@ -57,6 +57,18 @@ func fit(sty draw.TextStyle, s string, width vg.Length) string {
 	return strings.TrimRight(string(runes[:low]), " ") + "…"
 }
 
+// fitMiddle is fit for names whose end tells them apart: what is left out is
+// before the last runes.
+func fitMiddle(sty draw.TextStyle, s string, width vg.Length) string {
+	const tail = 8
+	runes := []rune(s)
+	if sty.Width(s) <= width || len(runes) < 2*tail {
+		return fit(sty, s, width)
+	}
+	end := string(runes[len(runes)-tail:])
+	return fit(sty, string(runes[:len(runes)-tail]), width-sty.Width(end)) + end
+}
+
 // wrap breaks s into at most most lines no wider than width; the last one is
 // shortened when there is more.
 func wrap(sty draw.TextStyle, s string, width vg.Length, most int) []string {
