@@ -108,8 +108,8 @@ func (r Rule) validate() error {
 	if (len(r.Looks) == 0) != (len(r.Margins) == 0) {
 		return fmt.Errorf("looks %v with margins %v: want both or none", r.Looks, r.Margins)
 	}
-	if r.Hypotheses < 0 || r.Hypotheses > 1_000_000 {
-		return fmt.Errorf("%d hypotheses", r.Hypotheses)
+	if r.Hypotheses < 0 || r.Hypotheses > maxHypotheses {
+		return fmt.Errorf("%d hypotheses: want 0 to %d", r.Hypotheses, maxHypotheses)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (f *finding) judgeErrors(pairs []Trial, changed, comparisons int) {
 	worse := fresh.share() > errorShare && stats.SignedRank(differences).Greater <= failLevel/float64(comparisons)
 	told := fmt.Sprintf("requests that failed: %s under %s, %s under %s", fresh, f.New, base, f.Base)
 
-	f.Verdict = overall(f.Metrics)
+	f.Verdict = worst(f.Metrics)
 	switch {
 	case worse:
 		f.Verdict, f.Reason, f.byErrors, f.closed = Fail, told, true, true
@@ -96,20 +96,6 @@ func (f *finding) judgeErrors(pairs []Trial, changed, comparisons int) {
 	case fresh.share() > errorShare && f.Verdict == Pass:
 		f.Verdict, f.Reason = Inconclusive, joinReasons(told, "too many for a PASS")
 	}
-}
-
-// overall is the verdict of all metrics.
-func overall(metrics []MetricDecision) Verdict {
-	v := Pass
-	for _, m := range metrics {
-		switch {
-		case m.Verdict == Fail:
-			return Fail
-		case m.Verdict != Pass:
-			v = Inconclusive
-		}
-	}
-	return v
 }
 
 func joinReasons(reasons ...string) string {

@@ -58,10 +58,11 @@ type ActiveSide struct {
 	Fresh     bool // its lab has just come up, so it is warmed up first
 }
 
-// maxVariants and maxTrials bound a duet: what is beyond is a mistake.
+// What bounds a duet: more is a mistake.
 const (
-	maxVariants = 8
-	maxTrials   = 10_000
+	maxVariants   = 8
+	maxTrials     = 10_000
+	maxHypotheses = 10_000
 )
 
 // complete checks the configuration, and fills in what it leaves open.
@@ -203,6 +204,8 @@ func (r *duetRun) round(ctx context.Context, round int) (err error) {
 			return err
 		}
 	}
+	// To confirm a FAIL, all variants take part again: with fewer of them the
+	// machine would be loaded otherwise.
 	order := r.order(round)
 	for n := 1; n <= len(order); n++ {
 		t, err := r.trial(ctx, p, round, n, order[n-1])
@@ -217,7 +220,7 @@ func (r *duetRun) round(ctx context.Context, round int) (err error) {
 	return nil
 }
 
-// perLook is how many trials make one more pair for each comparison.
+// perPair is how many trials make one more pair for each comparison.
 func (r *duetRun) perPair() int {
 	if r.c.Method == ABBA {
 		return len(r.c.Variants) - 1

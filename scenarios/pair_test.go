@@ -327,10 +327,19 @@ func TestDuetABBA(t *testing.T) {
 		},
 		machine: quietMachine(),
 	}
+	h.Knee = func(_ context.Context, variant int) (float64, error) {
+		if variant != current {
+			t.Errorf("the knee of %d is searched while %d is up", variant, current)
+		}
+		return 1000, nil
+	}
 	var order []string
 	c := simulatedConfig("a", "b", "c")
 	c.Method, c.Rounds = ABBA, 1
 	d := runSimulated(t, c, h)
+	if first := d.Trials[0].WarmUp; first.Seconds < 4 || !first.Steady { // both of the pair, though one was up for its knee
+		t.Errorf("the first warm-up was %+v", first)
+	}
 	if len(d.Trials) != 60 {
 		t.Fatalf("%d trials, want 30 pairs of each comparison", len(d.Trials))
 	}

@@ -9,13 +9,15 @@ import (
 
 // duetLabs hands out where the variants of one round are measured.
 type duetLabs struct {
-	use   func(ctx context.Context, variant int) (ActiveSide, error)
+	use   func(ctx context.Context, variant int) (ActiveSide, error) // Fresh until warm is called
+	warm  func(variant int)
 	close func() error
 }
 
 // open brings up the labs of a round.
 func (r *duetRun) open(ctx context.Context, round int) (duetLabs, error) {
 	if r.c.Method == ABBA {
+		cold := make(map[int]bool)
 		return duetLabs{
 			use: func(ctx context.Context, variant int) (ActiveSide, error) {
 				side, err := r.h.Use(ctx, round, variant)
@@ -24,9 +26,12 @@ func (r *duetRun) open(ctx context.Context, round int) (duetLabs, error) {
 				}
 				if side.Fresh {
 					r.duet.Variants[variant].Starts++
+					cold[variant] = true
 				}
+				side.Fresh = cold[variant]
 				return side, nil
 			},
+			warm:  func(variant int) { delete(cold, variant) },
 			close: func() error { return nil },
 		}, nil
 	}
@@ -40,10 +45,9 @@ func (r *duetRun) open(ctx context.Context, round int) (duetLabs, error) {
 	fresh := true // all of them warm up at once
 	return duetLabs{
 		use: func(_ context.Context, variant int) (ActiveSide, error) {
-			side := ActiveSide{Generator: g, Side: variant, Fresh: fresh}
-			fresh = false
-			return side, nil
+			return ActiveSide{Generator: g, Side: variant, Fresh: fresh}, nil
 		},
+		warm: func(int) { fresh = false },
 		close: func() error {
 			if err := g.Close(); err != nil {
 				return fmt.Errorf("end the generator: %w", err)

@@ -39,6 +39,7 @@ func (r *duetRun) trial(ctx context.Context, labs duetLabs, round, n int, varian
 				return t, fmt.Errorf("warm up: %w", err)
 			}
 			t.addWarmUp(w)
+			labs.warm(active[0])
 		}
 		r.report(PhaseTrial, n)
 		one, used, err := r.measure(ctx, side.Generator, active, sides, TrialSpec{
@@ -118,10 +119,7 @@ func (r *duetRun) send(ctx context.Context, g Generator, active, sides []int, sp
 	if err := ctx.Err(); err != nil {
 		return TrialOutcome{}, err
 	}
-	// What was sent last may still wait for its answer at the limit.
-	ctx, cancel := context.WithTimeout(ctx, 2*spec.Limit+spare)
-	defer cancel()
-	outcome, err := g.Trial(ctx, spec)
+	outcome, err := ask(ctx, g, spec)
 	if err != nil {
 		return outcome, fmt.Errorf("send %d requests to each of %d sides: %w", spec.Requests, len(sides), err)
 	}
@@ -140,6 +138,14 @@ func (r *duetRun) send(ctx context.Context, g Generator, active, sides []int, sp
 		return outcome, fmt.Errorf("the load generator answered nonsense: %w", err)
 	}
 	return outcome, nil
+}
+
+// ask has the generator make a trial, and does not wait for one that is stuck:
+// what was sent last may still wait for its answer at the limit.
+func ask(ctx context.Context, g Generator, spec TrialSpec) (TrialOutcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*spec.Limit+spare)
+	defer cancel()
+	return g.Trial(ctx, spec)
 }
 
 // flags tells what disturbed a trial.
@@ -166,7 +172,7 @@ func (r *duetRun) flags(t Trial) []Flag {
 	if t.WarmUp.Seconds > 0 && !t.WarmUp.Steady {
 		flag(FlagUnsteady, "latencies still drifted after a warm-up of %.1f s", t.WarmUp.Seconds)
 	}
-	if r.load > kneeLimit {
+	if r.load > kneeLimit+1e-9 { // a rate that was chosen may lie a rounding error above
 		flag(FlagOverload, "%.0f %% of the knee were offered", 100*r.load)
 	}
 	return flags
@@ -176,7 +182,10 @@ func (r *duetRun) flags(t Trial) []Flag {
 func (t *Trial) join(other Trial, variant int) error {
 	t.Sides[variant] = other.Sides[variant]
 	t.Seconds += other.Seconds
-	if len(t.Costs) > 0 && len(other.Costs) > 0 {
+	switch {
+	case t.Costs == nil:
+		t.Costs = other.Costs
+	case other.Costs != nil:
 		t.Costs[variant] = other.Costs[variant]
 	}
 	late, err := mergeDistributions(t.Generator.Lateness, other.Generator.Lateness)

@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"math"
 	"reflect"
 	"strings"
@@ -127,6 +129,7 @@ func TestValidatePaired(t *testing.T) {
 		{"trials of two runs", func(r *Result) { r.Duets[0].Method = Across }, "they belong to the two runs"},
 		{"one variant", func(r *Result) { r.Duets[0].Variants = r.Duets[0].Variants[:1] }, "1 variants"},
 		{"rule", func(r *Result) { r.Duets[0].Rule.Looks = []int{0} }, "looks [0]"},
+		{"hypotheses", func(r *Result) { r.Duets[0].Rule.Hypotheses = 1e6 }, "1000000 hypotheses"},
 		{"knee of nobody", func(r *Result) { r.Duets[0].Knee[0].Variant = "c" }, `knee[0]: there is no variant "c"`},
 		{"knee", func(r *Result) { r.Duets[0].Knee[0].Rate = math.Inf(1) }, "knee[0]: rate_per_second is +Inf"},
 		{"rate", func(r *Result) { r.Duets[0].Load.Rate = math.NaN() }, "rate_per_second is NaN"},
@@ -174,13 +177,20 @@ func TestValidatePaired(t *testing.T) {
 		{"effect", func(r *Result) { r.Calibration.Effects[0].Found["p50"] = 11 }, "effects[0]: found of p50 is 11, of 10"},
 		{"reached", func(r *Result) { r.Calibration.Effects[0].Reached = math.NaN() }, "reached + 1 is NaN"},
 	}
-	if err := pairedResult(t).Validate(); err != nil {
+	sample, err := json.Marshal(pairedResult(t)) // it takes a while to make
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(bytes.NewReader(sample)); err != nil {
 		t.Fatalf("the sample: %v", err)
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := pairedResult(t)
-			tt.change(r)
+			var r Result
+			if err := json.Unmarshal(sample, &r); err != nil {
+				t.Fatal(err)
+			}
+			tt.change(&r)
 			if err := r.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}

@@ -28,7 +28,7 @@ func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part in
 		if err := ctx.Err(); err != nil {
 			return w, err
 		}
-		outcome, err := g.Trial(ctx, TrialSpec{
+		outcome, err := ask(ctx, g, TrialSpec{
 			Requests: load.Requests, Rate: load.Rate, Arrivals: load.Arrivals,
 			Seed: r.seed(round, trial, 1000+part*warmUpMost+chunk), Only: r.only(sides), Limit: limitOf(load),
 		})
