@@ -101,11 +101,12 @@ func Attribute(way Way, c Capture, skip int) (Result, error) {
 
 	r := Result{Lost: map[string]int{}}
 	var traces []trace
-	for _, root := range m.roots(packets, c.Ports) {
+	seen := m.sort(packets, c.Ports)
+	for _, root := range seen.roots() {
 		if root.number < skip {
 			continue
 		}
-		t, err := m.trace(root, packets, c.Ports)
+		t, err := seen.trace(root)
 		if err != nil {
 			r.Lost[err.Error()]++
 			continue
@@ -130,10 +131,11 @@ func Attribute(way Way, c Capture, skip int) (Result, error) {
 
 // Why a request is lost.
 var (
-	errFirst   = errors.New("nothing was answered on its connection before it")
+	errFirst   = errors.New("the answer before it was not seen")
 	errOverlap = errors.New("another request of the client was under way")
-	errUnseen  = errors.New("packets were not seen at the other end")
-	errMissing = errors.New("no packets were seen behind a sidecar")
+	errHoles   = errors.New("packets are missing")
+	errUnseen  = errors.New("packets were not seen at the other end of a switch")
+	errMissing = errors.New("packets were not seen behind a sidecar")
 	errSeveral = errors.New("more than one exchange fits")
 	errOrder   = errors.New("the times are not in order")
 	errCourse  = errors.New("it took another course than most")

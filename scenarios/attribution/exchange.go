@@ -14,6 +14,14 @@ type flow struct {
 	server netip.AddrPort
 }
 
+// end of a connection: what stays of it on its way through switches, which may
+// change the client's address and both of the server's.
+type end struct {
+	host   string
+	server netip.AddrPort // as seen there
+	port   uint16         // of the client
+}
+
 // segment is data that was seen.
 type segment struct {
 	at     int64
@@ -57,54 +65,80 @@ type bytes struct{ from, to uint32 } // to is behind the last one
 func (b bytes) length() int { return int(int32(b.to - b.from)) }
 
 // exchange is a request and its answer on one connection, as the caller's side
-// sees them.
+// saw them.
 type exchange struct {
 	flow
+	number          int // on its connection, from 0
 	request, answer bytes
 	sent, answered  int64 // first byte of the request, last of the answer
+	whole           bool  // no byte is missing; else the times are those of what was seen
+}
+
+// another is how far sequence numbers must be apart for a connection to be a
+// new one between the same ports, in bytes. Packets that open connections
+// carry no data and are not seen.
+const another = 1 << 20
+
+// mark is how far one direction of a connection has come.
+type mark struct {
+	seq  uint32 // behind the last byte
+	seen bool
+}
+
+// next is where data goes on, of which s is the first to be seen: at the mark,
+// or where s begins when there is none.
+func (m mark) next(s segment) uint32 {
+	if m.seen {
+		return m.seq
+	}
+	return s.seq
 }
 
 // exchanges cuts a flow into exchanges: data of the client, then data of the
 // server, until the client sends again. Data that is sent once more, or comes
-// late, opens nothing. An exchange that has no answer, or whose answer has
-// holes, is left out.
+// late, opens nothing.
 func exchanges(f flow, segments []segment) (all []exchange) {
 	const request, answer = 0, 1
-	type mark struct {
-		seq  uint32 // behind the last byte seen in one direction
-		seen bool
-	}
 	var top, before [2]mark // now; when the open exchange began
 	var now exchange
 	var begin int // of the open exchange, in segments
 	open := false
 	finish := func(end int) {
-		if !open || now.answer.length() <= 0 {
-			return
-		}
-		var whole bool
-		if now.answered, whole = complete(segments[begin:end], now.answer, true); whole {
+		if open {
+			now.number = len(all)
+			if !now.judge(segments[begin:end]) && now.number > 0 {
+				all[now.number-1].whole = false // it may be its end that is missing
+			}
 			all = append(all, now)
 		}
+		open = false
 	}
 	for i, s := range segments {
 		way := request
 		if s.answer {
 			way = answer
 		}
+		if d := int32(s.seq - top[way].seq); top[way].seen && (d > another || d < -another) {
+			finish(i)
+			top = [2]mark{}
+		}
 		if top[way].seen && !after(s.end(), top[way].seq) {
-			if open && (!before[way].seen || after(s.end(), before[way].seq)) { // overtaken by what came behind it
-				now.stretch(s)
+			if open && !before[way].seen && after(now.part(way).from, s.seq) { // overtaken by what came behind it
+				now.part(way).from = s.seq
 			}
 			continue
 		}
 		switch {
 		case !s.answer && (!open || now.answer.length() > 0):
 			finish(i)
-			now = exchange{flow: f, request: bytes{s.seq, s.end()}, sent: s.at}
-			open, begin, before = true, i, top
+			now, open, begin, before = exchange{flow: f}, true, i, top
+			now.request = bytes{top[request].next(s), s.end()}
+		case !s.answer:
+			now.request.to = s.end()
+		case open && now.answer.length() == 0:
+			now.answer = bytes{top[answer].next(s), s.end()}
 		case open:
-			now.stretch(s)
+			now.answer.to = s.end()
 		}
 		top[way] = mark{s.end(), true}
 	}
@@ -112,26 +146,31 @@ func exchanges(f flow, segments []segment) (all []exchange) {
 	return all
 }
 
-// stretch makes a segment part of the exchange.
-func (e *exchange) stretch(s segment) {
-	b := &e.request
-	if s.answer {
-		b = &e.answer
+func (e *exchange) part(way int) *bytes {
+	if way == 0 {
+		return &e.request
 	}
-	if b.length() <= 0 {
-		*b = bytes{s.seq, s.end()}
-		return
-	}
-	if after(b.from, s.seq) {
-		b.from = s.seq
-	}
-	if after(s.end(), b.to) {
-		b.to = s.end()
-	}
+	return &e.answer
 }
 
-// complete returns when the last byte of b had been seen for the first time,
-// and false when some were not seen at all.
+// judge sets when the exchange was, from the segments of its time, of which
+// there is at least one. It is false when the request or the answer does not
+// begin where what was seen before it ended.
+func (e *exchange) judge(segments []segment) (follows bool) {
+	sent, begins := first(segments, e.request, false)
+	_, goesOn := first(segments, e.answer, true)
+	_, asked := complete(segments, e.request, false)
+	answered, told := complete(segments, e.answer, true)
+	if e.whole = asked && told && sent <= answered; e.whole {
+		e.sent, e.answered = sent, answered
+	} else {
+		e.sent, e.answered = segments[0].at, segments[len(segments)-1].at
+	}
+	return begins && (goesOn || e.answer.length() == 0)
+}
+
+// complete returns when all bytes of b had been seen, and false when some were
+// not, or when there are none.
 func complete(segments []segment, b bytes, answer bool) (at int64, ok bool) {
 	type part struct{ from, to int } // of b, in bytes from its start
 	var have []part

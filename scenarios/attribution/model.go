@@ -57,16 +57,17 @@ func newModel(w Way) (*model, error) {
 			}
 		}
 	}
-	m.listen(m.first(w.Lab.Client.Node, m.up))
 	for _, u := range w.Lab.Client.Upstreams {
-		m.listen(m.first(w.Lab.Client.Node, u))
+		m.listen(m.firstLegs(w.Lab.Client.Node, u))
 	}
 	for i := range w.Lab.Services {
 		svc := &w.Lab.Services[i]
-		m.listen(m.between(svc.Node, svc.Service))
-		m.listen([]leg{m.last(svc)})
+		m.listen([]leg{m.lastLeg(svc)})
+		if w.Sidecars != nil {
+			m.listen(m.sidecarLegs(svc.Node, svc.Service))
+		}
 		for _, u := range svc.Upstreams {
-			m.listen(m.first(svc.Node, u))
+			m.listen(m.firstLegs(svc.Node, u))
 		}
 	}
 	return m, nil
@@ -78,9 +79,9 @@ func (m *model) listen(legs []leg) {
 	}
 }
 
-// first returns the legs by which a caller on a host begins a call. One of
+// firstLegs returns those by which a caller on a host begins a call. One of
 // them is taken.
-func (m *model) first(host string, up topo.Upstream) (legs []leg) {
+func (m *model) firstLegs(host string, up topo.Upstream) (legs []leg) {
 	if m.Sidecars != nil {
 		own := netip.AddrPortFrom(loopback, up.BindPort)
 		return []leg{{from: host, to: host, near: own, far: own, local: true}}
@@ -96,8 +97,8 @@ func (m *model) first(host string, up topo.Upstream) (legs []leg) {
 	return legs
 }
 
-// between returns the legs from a sidecar on a host to those of a service.
-func (m *model) between(host, service string) (legs []leg) {
+// sidecarLegs returns those from a sidecar on a host to those of a service.
+func (m *model) sidecarLegs(host, service string) (legs []leg) {
 	for svc := range m.instances(service) {
 		at := netip.AddrPortFrom(m.address[svc.Node], m.Sidecars[svc.Name])
 		legs = append(legs, leg{from: host, to: svc.Node, near: at, far: at, local: svc.Node == host, instance: svc})
@@ -105,8 +106,8 @@ func (m *model) between(host, service string) (legs []leg) {
 	return legs
 }
 
-// last is the leg from the sidecar of an instance to the instance.
-func (m *model) last(svc *topo.Service) leg {
+// lastLeg is that from the sidecar of an instance to the instance.
+func (m *model) lastLeg(svc *topo.Service) leg {
 	at := netip.AddrPortFrom(m.address[svc.Node], svc.Port)
 	return leg{from: svc.Node, to: svc.Node, near: at, far: at, local: true, instance: svc}
 }

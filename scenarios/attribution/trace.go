@@ -37,73 +37,90 @@ func (t trace) course() string {
 	return strings.Join(names, "\n")
 }
 
+// seen is what the packets of a capture come to: connections, and what was
+// exchanged over them.
+type seen struct {
+	*model
+	exchanges []exchange         // as their callers' hosts saw them, by the time they were sent
+	far       map[end][]flow     // connections as their servers' hosts saw them, but for loopback
+	segments  map[flow][]segment // of these, by time
+}
+
+// sort reads packets, which are in the order of their times.
+func (m *model) sort(packets []Packet, ports []Port) *seen {
+	s := &seen{model: m, far: map[end][]flow{}, segments: m.flows(packets, ports)}
+	for f, segments := range s.segments {
+		if f.caller {
+			s.exchanges = append(s.exchanges, exchanges(f, segments)...)
+		} else {
+			at := end{f.host, f.server, f.client.Port()}
+			s.far[at] = append(s.far[at], f)
+		}
+	}
+	slices.SortFunc(s.exchanges, func(a, b exchange) int {
+		return cmp.Or(cmp.Compare(a.sent, b.sent), a.client.Compare(b.client), a.server.Compare(b.server), cmp.Compare(a.number, b.number))
+	})
+	return s
+}
+
 // root is a request of the client, as its own host saw it.
 type root struct {
 	exchange
-	number int   // on its connection, from 0
-	before int64 // when the answer before it on the same connection was there; 0: there was none
+	before int64 // when the answer before it on the same connection was there; -1: that was not seen
 	alone  bool  // no other request of the client was under way
 }
 
 // roots finds the client's requests, by the times at which they were sent.
-func (m *model) roots(packets []Packet, ports []Port) []root {
-	legs := m.first(m.Lab.Client.Node, m.up)
-	var all []root
-	for f, segments := range m.flows(packets, ports) {
-		if !f.begins(legs) {
+func (s *seen) roots() (all []root) {
+	legs := s.firstLegs(s.Lab.Client.Node, s.up)
+	last := map[flow]exchange{}
+	latest := -1 // the one that ends last so far
+	for _, e := range s.exchanges {
+		if !e.begins(legs) {
 			continue
 		}
-		var before int64
-		for i, e := range exchanges(f, segments) {
-			all = append(all, root{exchange: e, number: i, before: before, alone: true})
-			before = e.answered
+		r := root{exchange: e, before: -1, alone: true}
+		if p, ok := last[e.flow]; ok && p.whole && p.number == e.number-1 && p.request.to == e.request.from {
+			r.before = p.answered
 		}
-	}
-	slices.SortFunc(all, func(a, b root) int {
-		return cmp.Or(cmp.Compare(a.sent, b.sent), cmp.Compare(a.client.Port(), b.client.Port()))
-	})
-	latest := -1 // the one that ends last so far
-	for i := range all {
-		if latest >= 0 && all[i].sent < all[latest].answered {
-			all[i].alone, all[latest].alone = false, false
+		last[e.flow] = e
+		if latest >= 0 && e.sent < all[latest].answered {
+			r.alone, all[latest].alone = false, false
 		}
-		if latest < 0 || all[i].answered > all[latest].answered {
-			latest = i
+		if latest >= 0 && r.before >= 0 && r.before < all[latest].answered { // since the last answer
+			r.alone = false
+		}
+		all = append(all, r)
+		if latest < 0 || e.answered > all[latest].answered {
+			latest = len(all) - 1
 		}
 	}
 	return all
 }
 
-// begins says whether the flow is at the caller's end of one of the legs.
+// begins tells whether the flow is at the caller's end of one of the legs.
 func (f flow) begins(legs []leg) bool {
 	return f.caller && slices.ContainsFunc(legs, func(l leg) bool {
 		return f.host == l.from && f.local == l.local && f.server == l.near
 	})
 }
 
-// trace puts one request together, from the packets of its time.
-func (m *model) trace(r root, packets []Packet, ports []Port) (trace, error) {
+// trace puts one request together.
+func (s *seen) trace(r root) (trace, error) {
 	switch {
 	case !r.alone:
 		return trace{}, errOverlap
-	case r.before == 0:
+	case !r.whole:
+		return trace{}, errHoles
+	case r.before < 0:
 		return trace{}, errFirst
 	}
-	from := sort.Search(len(packets), func(i int) bool { return packets[i].At >= r.sent })
-	to := sort.Search(len(packets), func(i int) bool { return packets[i].At > r.answered })
-	w := &window{model: m, flows: m.flows(packets[from:to], ports), taken: map[int]bool{}}
-	w.cut()
-	client := m.Lab.Client.Node
+	w := &window{seen: s, taken: map[int]bool{}}
+	client := s.Lab.Client.Node
 	w.add(step{Span: scenarios.Span{Kind: scenarios.SpanClient, Where: client, What: "client"}, course: "client", start: r.before, end: r.sent})
-	hops, err := w.hops(m.first(client, m.up), r.sent, r.answered)
-	if err == nil && len(hops) != 1 {
-		err = errSeveral
-		if len(hops) == 0 {
-			err = errUnseen
-		}
-	}
+	h, err := w.hop(s.firstLegs(client, s.up), r.sent, r.answered)
 	if err == nil {
-		err = w.call(hops[0], caller{name: "client", course: "client"}, m.up.Service, m.up.Service)
+		err = w.call(h, caller{name: "client", course: "client"}, s.up.Service, s.up.Service)
 	}
 	if err != nil {
 		return trace{}, err
@@ -118,22 +135,9 @@ func (m *model) trace(r root, packets []Packet, ports []Port) (trace, error) {
 
 // window is the time of one request.
 type window struct {
-	*model
-	flows     map[flow][]segment
-	exchanges []exchange   // of the callers' sides, by the time they were sent
-	taken     map[int]bool // those that have their place
-	steps     []step
-}
-
-func (w *window) cut() {
-	for f, segments := range w.flows {
-		if f.caller {
-			w.exchanges = append(w.exchanges, exchanges(f, segments)...)
-		}
-	}
-	slices.SortFunc(w.exchanges, func(a, b exchange) int {
-		return cmp.Or(cmp.Compare(a.sent, b.sent), a.client.Compare(b.client), a.server.Compare(b.server))
-	})
+	*seen
+	taken map[int]bool // exchanges that have their place
+	steps []step
 }
 
 func (w *window) add(s step) { w.steps = append(w.steps, s) }
@@ -142,11 +146,17 @@ func (w *window) add(s step) { w.steps = append(w.steps, s) }
 // and takes them. That one is taken already is an error: it would belong to
 // two callers.
 func (w *window) hops(legs []leg, from, to int64) (all []hop, err error) {
-	for i, e := range w.exchanges {
-		if e.sent < from || e.answered > to || !e.begins(legs) {
+	at := sort.Search(len(w.exchanges), func(i int) bool { return w.exchanges[i].sent >= from })
+	for i := at; i < len(w.exchanges) && w.exchanges[i].sent <= to; i++ {
+		e := w.exchanges[i]
+		switch {
+		case !e.begins(legs):
 			continue
-		}
-		if w.taken[i] {
+		case !e.whole:
+			return nil, errHoles
+		case e.answered > to:
+			continue
+		case w.taken[i]:
 			return nil, errSeveral
 		}
 		w.taken[i] = true
@@ -157,6 +167,20 @@ func (w *window) hops(legs []leg, from, to int64) (all []hop, err error) {
 		all = append(all, h)
 	}
 	return all, nil
+}
+
+// hop is hops where there must be one.
+func (w *window) hop(legs []leg, from, to int64) (hop, error) {
+	all, err := w.hops(legs, from, to)
+	switch {
+	case err != nil:
+		return hop{}, err
+	case len(all) == 0:
+		return hop{}, errMissing
+	case len(all) > 1:
+		return hop{}, errSeveral
+	}
+	return all[0], nil
 }
 
 // follow finds the server's end of an exchange.
@@ -185,11 +209,11 @@ func (w *window) follow(e exchange, legs []leg) (found hop, err error) {
 // rewrites addresses leaves the client's port and the sequence numbers alone;
 // of a connection from a host to itself it changes the client's address.
 func (w *window) farEnd(e exchange, l leg) (arrived, left int64, ok bool) {
-	for f, segments := range w.flows {
-		if f.caller || f.local || f.host != l.to || f.server != l.far || f.client.Port() != e.client.Port() ||
-			f.client.Addr() != e.client.Addr() && !(l.from == l.to && f.client.Addr() == w.Lab.Mesh.Hairpin) {
+	for _, f := range w.far[end{l.to, l.far, e.client.Port()}] {
+		if f.client.Addr() != e.client.Addr() && !(l.from == l.to && f.client.Addr() == w.Lab.Mesh.Hairpin) {
 			continue
 		}
+		segments := during(w.segments[f], e.sent, e.answered)
 		at, came := first(segments, e.request, false)
 		done, went := complete(segments, e.answer, true)
 		if came && went {
@@ -197,6 +221,13 @@ func (w *window) farEnd(e exchange, l leg) (arrived, left int64, ok bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// during returns the segments of a time.
+func during(all []segment, from, to int64) []segment {
+	i := sort.Search(len(all), func(i int) bool { return all[i].at >= from })
+	j := sort.Search(len(all), func(i int) bool { return all[i].at > to })
+	return all[i:max(i, j)]
 }
 
 // caller is who makes a call.
@@ -213,20 +244,15 @@ func (w *window) call(h hop, by caller, service, name string) error {
 	if w.Sidecars != nil {
 		for range 2 {
 			prev := chain[len(chain)-1]
-			legs := w.between(h.from, service)
+			legs := w.sidecarLegs(h.from, service)
 			if prev.instance != nil {
-				legs = []leg{w.last(prev.instance)}
+				legs = []leg{w.lastLeg(prev.instance)}
 			}
-			next, err := w.hops(legs, prev.arrived, prev.left)
-			switch {
-			case err != nil:
+			next, err := w.hop(legs, prev.arrived, prev.left)
+			if err != nil {
 				return err
-			case len(next) == 0:
-				return errMissing
-			case len(next) > 1:
-				return errSeveral
 			}
-			chain = append(chain, next[0])
+			chain = append(chain, next)
 		}
 	}
 	course := by.course + "/" + name
@@ -271,7 +297,7 @@ func (w *window) calls(svc *topo.Service, by caller, from, to int64) (within int
 	}
 	var all []found
 	for _, up := range svc.Upstreams {
-		hops, err := w.hops(w.first(svc.Node, up), from, to)
+		hops, err := w.hops(w.firstLegs(svc.Node, up), from, to)
 		if err != nil {
 			return 0, err
 		}
