@@ -147,8 +147,3 @@ func fakeTraffic() *scenarios.Traffic {
 		},
 	}
 }
-
-func fullMatrix(t testing.TB) *scenarios.Result {
-	return fakeResult(t, []string{"frontend", "api"},
-		[]scenarios.Pods{scenarios.SingleNode, scenarios.MultipleNodes}, []int{1, 8, 100, 200}, 1000, 4)
-}

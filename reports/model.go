@@ -16,14 +16,18 @@ type section struct {
 	Meshes []string // in the order of the document
 	Points []*point
 	Fits   bool // some request is one of the thesis'
+
+	duets  []*duet
+	climbs []climb
+	falls  []fall
+	drawn  []string // names of the figures that were drawn
 }
 
 // point is one row of the comparison: the same load under every mesh.
 type point struct {
 	scenarios.Point
-	name    string                 // of its figures' files, without their kind
-	cells   map[string]*cells.Cell // by mesh
-	figures []string               // names of its figures, in the order of the page
+	name  string                 // of its figures' files, without their kind
+	cells map[string]*cells.Cell // by mesh
 }
 
 // later returns the pooled later attempts of a mesh, or a measure that is not
@@ -49,12 +53,20 @@ func (p *point) failed(meshes []string) []string {
 	return names
 }
 
-// newSection groups the cells of a result by point and pools their attempts.
+// newSection pools the trials of a result's duets, groups its cells by point
+// and pools their attempts.
 func newSection(r *scenarios.Result, prefix string) (*section, error) {
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("result %s: %w", r.ID, err)
 	}
-	s := &section{Result: r, Prefix: prefix}
+	s := &section{Result: r, Prefix: prefix, climbs: climbs(r.Ramps, prefix), falls: falls(r.Waterfalls, prefix)}
+	for i, d := range r.Duets {
+		pooled, err := newDuet(d, fmt.Sprintf("%sduet%d-", prefix, i+1))
+		if err != nil {
+			return nil, fmt.Errorf("result %s: duet %d: %w", r.ID, i+1, err)
+		}
+		s.duets = append(s.duets, pooled)
+	}
 	for _, m := range r.Meshes {
 		if !slices.Contains(s.Meshes, m.Name) {
 			s.Meshes = append(s.Meshes, m.Name)
@@ -68,7 +80,7 @@ func newSection(r *scenarios.Result, prefix string) (*section, error) {
 		p := at[c.Point()]
 		if p == nil {
 			p = &point{Point: c.Point(), cells: make(map[string]*cells.Cell)}
-			p.name = fmt.Sprintf("%s%02d-%s", prefix, len(s.Points)+1, slug(p.Point))
+			p.name = fmt.Sprintf("%s%02d-%s-", prefix, len(s.Points)+1, slug(p.Point))
 			at[p.Point] = p
 			s.Points = append(s.Points, p)
 		}

@@ -1,19 +1,18 @@
 // Package reports turns result documents into something to read: one HTML
 // page that needs nothing else, Markdown, and figures as PNG and SVG. It
-// measures nothing and decides nothing; what a difference means is for
-// scenarios/stats and for the reader.
+// measures nothing and decides nothing: verdicts are in the documents.
 package reports
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"time"
 
 	"meshlab.dev/meshlab/reports/figures"
-	"meshlab.dev/meshlab/reports/internal/cells"
 	"meshlab.dev/meshlab/reports/internal/thesis"
 	"meshlab.dev/meshlab/scenarios"
 )
@@ -21,6 +20,13 @@ import (
 // Options are what the results themselves do not say.
 type Options struct {
 	Title string // "" for the default
+	Live  *Live  // nil: the runs are over
+}
+
+// Live is how far a run has come whose page is shown before its end.
+type Live struct {
+	Progress string        // for people
+	Refresh  time.Duration // after which the page loads itself again; one second at least
 }
 
 const defaultTitle = "A mesh in the switches, Consul Connect and plain switching: response times"
@@ -33,41 +39,16 @@ const defaultTitle = "A mesh in the switches, Consul Connect and plain switching
 // It returns an error when there is no result or one contradicts itself, when
 // a file cannot be written, and when ctx is done.
 func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Options) ([]string, error) {
-	if len(results) == 0 {
-		return nil, errors.New("write report: there are no results")
-	}
-	if opt.Title == "" {
-		opt.Title = defaultTitle
-	}
-	refs, err := thesis.Rows()
-	if err != nil {
-		return nil, err
-	}
-	var sections []*section
-	var jobs []figures.Job
-	for i, r := range results {
-		prefix := ""
-		if len(results) > 1 {
-			prefix = fmt.Sprintf("run%d-", i+1)
-		}
-		s, err := newSection(r, prefix)
-		if err != nil {
+	folder := filepath.Join(dir, "figures")
+	if len(results) > 0 {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, fmt.Errorf("write report: %w", err)
 		}
-		sections = append(sections, s)
-		jobs = append(jobs, s.jobs()...)
 	}
-
-	folder := filepath.Join(dir, "figures")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("write report: %w", err)
-	}
-	drawings, err := figures.Render(ctx, folder, jobs)
+	doc, err := newDocument(ctx, folder, results, opt)
 	if err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
 	}
-
-	doc := document{Title: opt.Title, refs: refs, Sections: sections, drawings: drawings}
 	page, err := doc.html()
 	if err != nil {
 		return nil, fmt.Errorf("write report: %w", err)
@@ -82,7 +63,7 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 			return nil, fmt.Errorf("write report: %w", err)
 		}
 	}
-	for _, s := range sections {
+	for _, s := range doc.Sections {
 		for _, p := range s.pictures() {
 			path := filepath.Join(folder, p.name+".svg")
 			if err := os.WriteFile(path, []byte(p.svg), 0o644); err != nil {
@@ -90,102 +71,76 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 			}
 			written = append(written, path)
 		}
-	}
-	for _, j := range jobs {
-		written = append(written, filepath.Join(folder, j.Name+".png"), filepath.Join(folder, j.Name+".svg"))
+		for _, name := range s.drawn {
+			written = append(written, filepath.Join(folder, name+".png"), filepath.Join(folder, name+".svg"))
+		}
 	}
 	return written, nil
 }
 
-// The kinds of figures of a point; the names of its files end in them.
-const (
-	overlay   = "overlay"
-	histogram = "histogram"
-	attempts  = "attempts"
-)
+// Page writes the page alone, and no file beside it. With opt.Live it is the
+// page of runs that still go on: it loads itself again, has no results inside,
+// and only the figures that tell how the run stands, for whatever is drawn
+// takes processor time from what is measured. Errors are those of Write.
+func Page(ctx context.Context, w io.Writer, results []*scenarios.Result, opt Options) error {
+	doc, err := newDocument(ctx, "", results, opt)
+	if err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	page, err := doc.html()
+	if err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	if _, err := w.Write(page); err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	return nil
+}
 
-// jobs lists the figures of a section: one of ratios, if there are any, and
-// three for each point at which some mesh has latencies.
-func (s *section) jobs() []figures.Job {
+// newDocument arranges the results and draws their figures, into folder too
+// if it is not empty.
+func newDocument(ctx context.Context, folder string, results []*scenarios.Result, opt Options) (*document, error) {
+	if len(results) == 0 {
+		return nil, errors.New("there are no results")
+	}
+	if opt.Title == "" {
+		opt.Title = defaultTitle
+	}
+	refs, err := thesis.Rows()
+	if err != nil {
+		return nil, err
+	}
+	doc := &document{Title: opt.Title, Live: opt.Live, refs: refs}
 	var jobs []figures.Job
-	if s.hasRatios() {
-		jobs = append(jobs, figures.Job{Name: s.ratioName(), Make: s.ratioFigure})
+	for i, r := range results {
+		prefix := ""
+		if len(results) > 1 {
+			prefix = fmt.Sprintf("run%d-", i+1)
+		}
+		if opt.Live != nil {
+			r = soFar(r)
+		}
+		s, err := newSection(r, prefix)
+		if err != nil {
+			return nil, err
+		}
+		more, err := s.jobs(opt.Live != nil)
+		if err != nil {
+			return nil, err
+		}
+		doc.Sections, jobs = append(doc.Sections, s), append(jobs, more...)
 	}
-	for _, p := range s.Points {
-		var later []figures.Series
-		var both []figures.FirstLater
-		for i, mesh := range s.Meshes {
-			m, look := p.later(mesh), figures.LookOf(mesh, i)
-			if !m.OK() {
-				continue
-			}
-			later = append(later, figures.Series{Name: cells.Label(mesh), Look: look, HDR: m.HDR})
-			pair := figures.FirstLater{Name: cells.Label(mesh), Look: look, Later: m.HDR}
-			if first := p.first(mesh); first.OK() {
-				pair.First = first.HDR
-			}
-			both = append(both, pair)
-		}
-		if len(later) == 0 {
-			continue
-		}
-		for _, k := range []struct {
-			kind string
-			draw func() (*figures.Figure, error)
-		}{
-			{overlay, func() (*figures.Figure, error) { return figures.Overlay(p.title(), later) }},
-			{histogram, func() (*figures.Figure, error) { return figures.Histogram(p.title(), later) }},
-			{attempts, func() (*figures.Figure, error) { return figures.Attempts(p.title(), both) }},
-		} {
-			name := p.name + "-" + k.kind
-			p.figures = append(p.figures, name)
-			jobs = append(jobs, figures.Job{Name: name, Make: k.draw})
-		}
+	if doc.drawings, err = figures.Render(ctx, folder, jobs); err != nil {
+		return nil, err
 	}
-	return jobs
+	return doc, nil
 }
 
-// ratioFigure sets the p50 of the meshes against each other, at every point.
-func (s *section) ratioFigure() (*figures.Figure, error) {
-	sets := []figures.RatioSet{
-		{Name: "Consul Connect ÷ mesh in the switches", Look: figures.Vermillion},
-		{Name: "mesh in the switches ÷ plain switching", Look: figures.Blue},
+// soFar gives a result that still grows what a whole one has.
+func soFar(r *scenarios.Result) *scenarios.Result {
+	now := *r
+	if now.Finished.Before(now.Started) {
+		now.Finished = now.Started
 	}
-	var rows []string
-	for _, p := range s.Points {
-		rows = append(rows, fmt.Sprintf("%s %s × %d", p.Request, p.Pods, p.Connections))
-		for i, r := range []cells.Ratio{p.ratio(cells.Connect, cells.OVS), p.ratio(cells.OVS, cells.Direct)} {
-			sets[i].Ratios = append(sets[i].Ratios, figures.Ratio{Value: r.Value, Low: r.Low, High: r.High})
-		}
-	}
-	return figures.Ratios("Ratios of p50", rows, sets)
-}
-
-// drawn is a picture that is there without being plotted.
-type drawn struct{ name, svg string }
-
-// pictures are those of the labs and of their traffic.
-func (s *section) pictures() []drawn {
-	var all []drawn
-	for i, lab := range s.Result.Labs {
-		if lab.SVG != "" {
-			all = append(all, drawn{s.labName(i), lab.SVG})
-		}
-	}
-	for _, t := range s.traffics() {
-		if len(t.Edges) > 0 {
-			all = append(all, drawn{t.Figure, t.SVG()})
-		}
-	}
-	return all
-}
-
-func (s *section) ratioName() string { return s.Prefix + "ratios" }
-
-func (s *section) labName(i int) string { return fmt.Sprintf("%slab-%d", s.Prefix, i+1) }
-
-func (s *section) hasRatios() bool {
-	return slices.ContainsFunc(s.Points, func(p *point) bool {
-		return p.ratio(cells.Connect, cells.OVS).OK || p.ratio(cells.OVS, cells.Direct).OK
-	})
+	return &now
 }

@@ -24,14 +24,14 @@ type column struct{ Group, Name string }
 type entry struct {
 	Text  string
 	Span  int
-	Head  bool // names its row
-	Error bool
+	Head  bool   // names its row
+	Class string // of the style sheet, for what must stand out; empty: none
 }
 
 func text(s string) entry { return entry{Text: s, Span: 1} }
 func head(s string) entry { return entry{Text: s, Span: 1, Head: true} }
 func failure(s string, span int) entry {
-	return entry{Text: s, Span: span, Error: true}
+	return entry{Text: s, Span: span, Class: "error"}
 }
 
 // Groups returns the heads above the columns' own, with how many columns each
@@ -248,7 +248,7 @@ func (s *section) environment() table {
 		{"Consul", e.Consul}, {"proxy of Consul Connect", e.Proxy}, {"Postgres", e.Postgres},
 		{"congestion control in the hosts", e.CongestionControl},
 		{"checksum offload on sending", onOff[e.TxChecksumOffload]},
-		{"receive buffer of a switch port", bufferText(e.SwitchBufferBytes)}, {"run by", as[e.Root]},
+		{"receive buffer of a switch port", bufferText(e.SwitchBufferBytes)}, {"run by", as[e.Root]}, {"fingerprint", e.Fingerprint},
 	} {
 		if strings.TrimSpace(kv[1]) == "" {
 			kv[1] = "unknown"

@@ -54,7 +54,7 @@ func OneMesh(c *config) { c.meshes, c.duets = []string{ovs}, false }
 // Small makes a document of a few cells and short trials, for tests that do
 // not look at the figures.
 func Small(c *config) {
-	c.connections, c.count, c.repeats, c.perTrial, c.trials = []int{1, 8}, 200, 3, 120, 10
+	c.connections, c.count, c.repeats, c.perTrial, c.trials = []int{1, 8}, 200, 3, 120, 12
 	c.pods = []scenarios.Pods{scenarios.MultipleNodes}
 }
 

@@ -1,0 +1,240 @@
+package reports
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"meshlab.dev/meshlab/reports/figures"
+	"meshlab.dev/meshlab/reports/internal/sentence"
+	"meshlab.dev/meshlab/scenarios"
+	"meshlab.dev/meshlab/scenarios/stats"
+)
+
+// duet is a paired measurement with its trials pooled for the figures; what
+// the trials say of its variants is decided in the document already.
+type duet struct {
+	scenarios.Duet
+	name  string // of its figures' files, without their kind
+	sides []side // by variant
+}
+
+// side is one variant over all trials of a duet. Latencies are of successes:
+// unlike a closed loop, an open one goes on beside its errors.
+type side struct {
+	label string
+	look  figures.Look
+
+	requests, errors int
+	kinds            map[string]int
+	min, max         float64                 // milliseconds; 0 without a success
+	latency, service *hdrhistogram.Histogram // microseconds; nil without a success
+	costs            []partCost
+	memory           uint64 // bytes, of all parts
+	cpu              float64
+}
+
+// partCost is what a part of a variant's lab used.
+type partCost struct {
+	part   string
+	cpu    float64 // seconds per 100,000 requests
+	memory uint64  // bytes: median over the trials
+}
+
+func newDuet(d scenarios.Duet, name string) (*duet, error) {
+	out := &duet{Duet: d, name: name}
+	var taken []figures.Look
+	for i, v := range d.Variants {
+		s, err := poolSide(d.Trials, i)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name, err)
+		}
+		s.label = sentence.Variant(v)
+		s.look = figures.LookOf(v.Mesh, i)
+		for j := 0; slices.Contains(taken, s.look) && j < len(d.Variants)+8; j++ {
+			s.look = figures.LookOf("", j) // two variants of one mesh
+		}
+		taken = append(taken, s.look)
+		out.sides = append(out.sides, s)
+	}
+	return out, nil
+}
+
+// poolSide adds up what the trials have of variant i.
+func poolSide(trials []scenarios.Trial, i int) (side, error) {
+	s := side{kinds: make(map[string]int)}
+	var latency, service []string
+	for _, t := range trials {
+		if i >= len(t.Sides) || t.Sides[i].Requests == 0 {
+			continue
+		}
+		o := t.Sides[i]
+		s.requests += o.Requests
+		s.errors += o.Errors
+		for kind, n := range o.ErrorKind {
+			s.kinds[kind] += n
+		}
+		if o.Latency.HDR == "" {
+			continue
+		}
+		if s.min == 0 || o.Latency.Min < s.min {
+			s.min = o.Latency.Min
+		}
+		s.max = max(s.max, o.Latency.Max)
+		latency, service = append(latency, o.Latency.HDR), append(service, o.Service.HDR)
+	}
+	var err error
+	if s.latency, err = merged(latency); err != nil {
+		return s, fmt.Errorf("latencies: %w", err)
+	}
+	if s.service, err = merged(service); err != nil {
+		return s, fmt.Errorf("service times: %w", err)
+	}
+	s.costs = poolCosts(trials, i)
+	for _, c := range s.costs {
+		s.cpu += c.cpu
+		s.memory += c.memory
+	}
+	return s, nil
+}
+
+// merged adds histograms up; it is nil when there is no value in them.
+func merged(encoded []string) (*hdrhistogram.Histogram, error) {
+	h, err := stats.MergeHDR(encoded...)
+	if errors.Is(err, stats.ErrNoHistogram) {
+		return nil, nil //nolint:nilnil // nil is no latency
+	}
+	return h, err
+}
+
+// poolCosts has what variant i cost, in the order in which the parts first
+// come up. Trials without costs have no part in it.
+func poolCosts(trials []scenarios.Trial, i int) []partCost {
+	var out []partCost
+	memory := map[string][]float64{}
+	requests := 0
+	for _, t := range trials {
+		if i >= len(t.Costs) || len(t.Costs[i]) == 0 || i >= len(t.Sides) {
+			continue
+		}
+		requests += t.Sides[i].Requests
+		for _, c := range t.Costs[i] {
+			at := slices.IndexFunc(out, func(p partCost) bool { return p.part == c.Part })
+			if at < 0 {
+				at = len(out)
+				out = append(out, partCost{part: c.Part})
+			}
+			out[at].cpu += c.CPUSeconds
+			memory[c.Part] = append(memory[c.Part], float64(c.MemoryBytes))
+		}
+	}
+	if requests == 0 {
+		return nil
+	}
+	for j := range out {
+		out[j].cpu *= 100_000 / float64(requests)
+		out[j].memory = uint64(stats.Median(memory[out[j].part]))
+	}
+	return out
+}
+
+// at returns a percentile in milliseconds, within the exact extremes.
+func (s side) at(p float64) float64 {
+	if s.latency == nil {
+		return 0
+	}
+	return min(max(float64(s.latency.ValueAtPercentile(p))/1000, s.min), s.max)
+}
+
+// title names a duet in headings and figures.
+func (d *duet) title() string { return sentence.Duet(d.Duet) }
+
+// series are the variants that have latencies to draw.
+func (d *duet) series() []figures.Series {
+	var out []figures.Series
+	for _, s := range d.sides {
+		if s.latency != nil {
+			out = append(out, figures.Series{Name: s.label, Look: s.look, HDR: s.latency})
+		}
+	}
+	return out
+}
+
+// overTime draws p50 and p99 of each trial, in order.
+func (d *duet) overTime(title string) (*figures.Figure, error) {
+	var series []figures.TrialSeries
+	for i, s := range d.sides {
+		line := figures.TrialSeries{Name: s.label, Look: s.look}
+		for _, t := range d.Trials {
+			var l scenarios.Distribution
+			if i < len(t.Sides) {
+				l = t.Sides[i].Latency
+			}
+			line.P50, line.P99 = append(line.P50, l.P50), append(line.P99, l.P99)
+		}
+		series = append(series, line)
+	}
+	var flags []figures.TrialFlag
+	var rounds []int
+	for i, t := range d.Trials {
+		if i > 0 && t.Round != d.Trials[i-1].Round {
+			rounds = append(rounds, i)
+		}
+		for _, f := range t.Flags {
+			flags = append(flags, figures.TrialFlag{Trial: i, Kind: string(f.Kind)})
+		}
+	}
+	return figures.OverTime(title, series, flags, rounds)
+}
+
+// hasCosts tells whether any variant's costs are known.
+func (d *duet) hasCosts() bool {
+	return slices.ContainsFunc(d.sides, func(s side) bool { return len(s.costs) > 0 })
+}
+
+func (d *duet) cost(title string) (*figures.Figure, error) {
+	var bars []figures.CostBar
+	for _, s := range d.sides {
+		bar := figures.CostBar{Name: s.label}
+		for _, c := range s.costs {
+			bar.Parts = append(bar.Parts, figures.CostPart{Part: c.part, CPUSeconds: c.cpu, MemoryBytes: float64(c.memory)})
+		}
+		if len(bar.Parts) > 0 {
+			bars = append(bars, bar)
+		}
+	}
+	return figures.Cost(title, bars)
+}
+
+// forest draws the ratios of all comparisons of the run.
+func (s *section) forest() (*figures.Figure, error) {
+	var rows []figures.ForestRow
+	for _, d := range s.duets {
+		for _, c := range d.Comparisons {
+			for _, m := range c.Metrics {
+				if !sentence.Known(m) {
+					continue
+				}
+				rows = append(rows, figures.ForestRow{
+					Group: fmt.Sprintf("%s: %s ÷ %s", d.title(), d.labelOf(c.New), d.labelOf(c.Base)),
+					Label: m.Metric,
+					Ratio: m.Ratio, Low: m.Low, High: m.High, Margin: m.Margin, Verdict: figures.Verdict(m.Verdict),
+				})
+			}
+		}
+	}
+	return figures.Forest("Ratios of response times, with 95 % intervals", rows)
+}
+
+// hasForest tells whether any comparison has a ratio.
+func (s *section) hasForest() bool {
+	return slices.ContainsFunc(s.duets, func(d *duet) bool {
+		return slices.ContainsFunc(d.Comparisons, func(c scenarios.Comparison) bool {
+			return slices.ContainsFunc(c.Metrics, sentence.Known)
+		})
+	})
+}
+
+func (d *duet) labelOf(name string) string { return sentence.Variant(sentence.Find(d.Duet, name)) }

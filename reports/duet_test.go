@@ -1,0 +1,193 @@
+package reports
+
+import (
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+
+	"meshlab.dev/meshlab/reports/internal/sample"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// visible returns the text of a page.
+func visible(html string) string {
+	text := regexp.MustCompile(`(?s)<style>.*?</style>|<svg.*?</svg>|href="data:[^"]*"|src="data:[^"]*"`).ReplaceAllString(html, "")
+	return regexp.MustCompile(`<[^>]*>`).ReplaceAllString(text, " ")
+}
+
+func TestDuetPage(t *testing.T) {
+	r := sample.Result(sample.Small)
+	r.Duets[1].Variants[1].Name = "<evil>"
+	r.Duets[1].Comparisons[0].New, r.Duets[1].Knee[1].Variant = "<evil>", "<evil>"
+	html := page(t, Options{}, r)
+	wellFormed(t, "index.html", []byte(html))
+	text := visible(html)
+	for _, want := range []string{
+		"Frontend, several nodes: with the mesh in the switches the median answer takes 0.6", "times as long as under Consul Connect (95\u00a0% interval",
+		"12 pairs)", "; the 99th percentile", "PASS", "FAIL", "INCONCLUSIVE", "Measured again with fresh labs, it was so again.",
+		"False alarms when a mesh was compared with itself: p50 1 of 200 (0.5\u00a0%, with 95\u00a0% confidence at most 2.3\u00a0%)",
+		"found in 95\u00a0% of verdicts or more is 10\u00a0%", "4 of 48 trials were disturbed. None was dropped.", "the hypervisor took 4.1 %",
+		"api, several nodes", "Highest load that keeps p99 below 20 ms", "For a thesis:", "ranges, not confidence intervals",
+		"one variant at a time (ABBA)", "&lt;evil&gt;", "links carried",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	first := strings.Index(html, "<h2")
+	if !strings.HasPrefix(html[first:], `<h2 id="verdict"`) {
+		t.Errorf("the first chapter is not the verdict: %.60s", html[first:])
+	}
+	checkContents(t, html)
+}
+
+// checkContents follows all links of the page to its parts.
+func checkContents(t *testing.T, html string) {
+	t.Helper()
+	ids := map[string]int{}
+	for _, m := range regexp.MustCompile(`\sid="([^"]*)"`).FindAllStringSubmatch(html, -1) {
+		ids[m[1]]++
+	}
+	for id, n := range ids {
+		if n > 1 {
+			t.Errorf("id %q is there %d times", id, n)
+		}
+	}
+	links := regexp.MustCompile(`href="#([^"]*)"`).FindAllStringSubmatch(html, -1)
+	if len(links) < 5 {
+		t.Errorf("%d links to chapters", len(links))
+	}
+	for _, m := range links {
+		if ids[m[1]] == 0 {
+			t.Errorf("#%s leads nowhere", m[1])
+		}
+	}
+}
+
+// notNumbers are what a page must never show.
+var notNumbers = regexp.MustCompile(`NaN|[+-]Inf|%!`)
+
+func TestDuetPageWithLittle(t *testing.T) {
+	one := sample.Result(sample.Small, sample.OnlyDuets)
+	for i := range one.Duets {
+		d := &one.Duets[i]
+		d.Trials, d.Comparisons = d.Trials[:1], nil
+	}
+	none := sample.Result(sample.Small, sample.OnlyDuets)
+	for i := range none.Duets {
+		none.Duets[i].Trials, none.Duets[i].Comparisons = nil, nil
+	}
+	foreign := sample.Result(sample.Small, sample.OnlyDuets)
+	foreign.Calibration.Fingerprint = "000000000000"
+	blind := sample.Result(sample.Small, sample.OnlyDuets)
+	blind.Calibration.Smallest = 0
+	noRatio := sample.Result(sample.Small, sample.OnlyDuets)
+	for i := range noRatio.Duets {
+		for j := range noRatio.Duets[i].Comparisons {
+			c := &noRatio.Duets[i].Comparisons[j]
+			c.Verdict, c.Again, c.Confirmed, c.Reason = scenarios.Inconclusive, nil, nil, "too many requests failed"
+			for k := range c.Metrics {
+				m := &c.Metrics[k]
+				*m = scenarios.MetricDecision{Metric: m.Metric, Margin: m.Margin, PValue: 1, PAdjusted: 1, Verdict: scenarios.Inconclusive}
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		r    *scenarios.Result
+		want []string
+	}{
+		"uncalibrated":      {sample.Result(sample.Small, sample.OnlyDuets, sample.Uncalibrated), []string{"This machine is not calibrated"}},
+		"of another one":    {foreign, []string{"that of another machine or of other software"}},
+		"finds nothing":     {blind, []string{"a PASS says little here"}},
+		"all failed":        {sample.Result(sample.Small, sample.OnlyErrors), []string{"every request failed, so there is nothing to compare", "no answer was right, so there is no latency", "connection refused ×1440"}},
+		"one trial":         {one, []string{"nothing was compared"}},
+		"no trial":          {none, []string{"nothing was compared", "no trial was made"}},
+		"no ratio":          {noRatio, []string{"no pair of trials has latencies on both sides", "Too many requests failed."}},
+		"one mesh":          {sample.Result(sample.Small, sample.OneMesh), []string{"allows no comparison", "no verdict"}},
+		"nothing":           {sample.Result(sample.Nothing), []string{"The run measured nothing."}},
+		"of version 1 only": {sample.Result(sample.Small, sample.OnlyCells), []string{"no confidence intervals and no verdict"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, err := newDocument(t.Context(), "", []*scenarios.Result{tt.r}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			html, err := doc.html()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wellFormed(t, name, html)
+			checkContents(t, string(html))
+			markdown, err := doc.markdown()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := visible(string(html))
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("the page lacks %q", want)
+				}
+			}
+			for _, s := range []string{text, string(markdown)} {
+				if m := notNumbers.FindString(s); m != "" {
+					t.Errorf("%q in the report", m)
+				}
+			}
+		})
+	}
+}
+
+func TestPoolSide(t *testing.T) {
+	d := sample.Result(sample.Small, sample.OnlyDuets).Duets[0]
+	got, err := newDuet(d, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := 0
+	var sidecar float64
+	lowest := math.Inf(1)
+	for _, tr := range d.Trials {
+		requests += tr.Sides[0].Requests
+		lowest = min(lowest, tr.Sides[0].Latency.Min)
+		for _, c := range tr.Costs[0] {
+			if c.Part == "sidecar" {
+				sidecar += c.CPUSeconds
+			}
+		}
+	}
+	s := got.sides[0]
+	if s.requests != requests || s.latency.TotalCount() != int64(requests) || s.min != lowest {
+		t.Errorf("%d requests, %d values from %v on; want %d from %v on", s.requests, s.latency.TotalCount(), s.min, requests, lowest)
+	}
+	for _, c := range s.costs {
+		if want := sidecar / float64(requests) * 1e5; c.part == "sidecar" && math.Abs(c.cpu-want) > 1e-9 {
+			t.Errorf("the sidecars used %v s per 100,000 requests, want %v", c.cpu, want)
+		}
+	}
+	if got.sides[0].look == got.sides[1].look {
+		t.Error("two variants look alike")
+	}
+	twins, err := newDuet(sample.Result(sample.Small, sample.OnlyDuets).Duets[2], "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if twins.sides[0].look == twins.sides[1].look {
+		t.Error("two variants of one mesh look alike")
+	}
+}
+
+func TestOutward(t *testing.T) {
+	lab := scenarios.LabInfo{Name: "x", File: "not a lab"}
+	for _, ends := range [][2]string{{"h1:eth0", "s1:1"}, {"s1:2", "s2:1"}, {"h2:eth0", "s2:2"}, {"a:eth0", "b:1"}} {
+		lab.Links = append(lab.Links, scenarios.LinkTraffic{Mesh: "m", Seconds: 1, A: ends[0], B: ends[1]})
+	}
+	s := &section{Result: &scenarios.Result{Labs: []scenarios.LabInfo{lab}}}
+	var got []string
+	for _, e := range s.linksOf()[0].outward() {
+		got = append(got, nodeOf(e[0])+">"+nodeOf(e[1]))
+	}
+	if want := "h1>s1 s1>s2 s2>h2 a>b"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}

@@ -1,0 +1,119 @@
+package sentence
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/format"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// atMost returns the one-sided 95 % upper bound of a share of which k in n
+// were seen (C. J. Clopper and E. S. Pearson, "The use of confidence or
+// fiducial limits illustrated in the case of the binomial", Biometrika 26,
+// 1934).
+func atMost(k, n int) float64 {
+	if k >= n {
+		return 1
+	}
+	return distuv.Beta{Alpha: float64(k) + 1, Beta: float64(n - k)}.Quantile(0.95)
+}
+
+// Share prints k of n as a percentage with its upper bound, and why there is
+// none when n is 0.
+func Share(k, n int) string {
+	if n <= 0 || k < 0 || k > n {
+		return "unknown"
+	}
+	return fmt.Sprintf("%d of %s (%s, with 95\u00a0%% confidence at most %s)", k, format.Grouped(n), Percent(float64(k)/float64(n)), Percent(atMost(k, n)))
+}
+
+// Metrics returns the metrics that a calibration counts, in the order of
+// people: p50 before p99.
+func Metrics(counts ...map[string]int) []string {
+	var names []string
+	for _, c := range counts {
+		for name := range c {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Calibrated tells whether the document holds a calibration of the machine
+// that it was measured on.
+func Calibrated(r *scenarios.Result) bool {
+	return r.Calibration != nil && r.Calibration.Verdicts > 0 && r.Calibration.Fingerprint == r.Environment.Fingerprint
+}
+
+// Calibration says how sure verdicts of this machine are: how often they are
+// false alarms and how small a slowdown they find, or that nobody knows. The
+// first sentence stands alone.
+func Calibration(r *scenarios.Result) []string {
+	c := r.Calibration
+	if c == nil || c.Verdicts <= 0 {
+		return []string{
+			"This machine is not calibrated: how often its verdicts are false alarms, and how small a slowdown they find, is unknown.",
+			"“meshlab calibrate” measures both: it compares a mesh with itself again and again, and with itself and a delay added on purpose.",
+		}
+	}
+	var out []string
+	if c.Fingerprint != r.Environment.Fingerprint {
+		out = append(out, "The calibration is that of another machine or of other software than this run's, so it says little about these verdicts; “meshlab calibrate” makes a new one.")
+	}
+	var alarms []string
+	for _, m := range Metrics(c.FalseFails) {
+		one := fmt.Sprintf("%s %s", m, Share(c.FalseFails[m], c.Verdicts))
+		if c.FalseFails[m] > 0 {
+			one += fmt.Sprintf(", %d of them confirmed by fresh labs", c.Confirmed[m])
+		}
+		alarms = append(alarms, one)
+	}
+	if len(alarms) > 0 {
+		out = append(out, fmt.Sprintf("False alarms when a mesh was compared with itself: %s.", strings.Join(alarms, "; ")))
+	}
+	if c.Smallest > 0 {
+		out = append(out, fmt.Sprintf("The smallest slowdown of the median that was found in 95\u00a0%% of verdicts or more is %s; a smaller one may go unseen.", Percent(c.Smallest)))
+	} else {
+		out = append(out, "No delay that was added on purpose was found in 95\u00a0% of verdicts or more: a PASS says little here.")
+	}
+	var undecided []string
+	for _, m := range Metrics(c.Undecided) {
+		undecided = append(undecided, fmt.Sprintf("%s %d", m, c.Undecided[m]))
+	}
+	text := fmt.Sprintf("Calibrated on %s by %s with the lab %s under %s, scenario %s, %s requests per second and side",
+		c.Made.UTC().Format("2 January 2006"), cmpOr(c.Meshlab, "meshlab"), c.Lab, inline(c.Mesh), c.Scenario, format.Rate(c.Load.Rate))
+	if c.LabStarts > 0 {
+		text += ", over " + format.Plural(c.LabStarts, "start") + " of the labs"
+	}
+	text += fmt.Sprintf("; %s pairs per verdict on average", format.Significant(c.Pairs, 3))
+	if len(undecided) > 0 {
+		text += fmt.Sprintf("; inconclusive of %s: %s", format.Grouped(c.Verdicts), strings.Join(undecided, ", "))
+	}
+	return append(out, text+".")
+}
+
+// inline is a mesh in the middle of a sentence.
+func inline(mesh string) string {
+	switch mesh {
+	case cells.OVS:
+		return "the mesh in the switches"
+	case cells.Direct:
+		return "plain switching"
+	}
+	return cells.Label(mesh)
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return "meshlab " + a
+	}
+	return b
+}

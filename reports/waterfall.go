@@ -1,0 +1,109 @@
+package reports
+
+import (
+	"fmt"
+
+	"meshlab.dev/meshlab/reports/figures"
+	"meshlab.dev/meshlab/reports/internal/cells"
+	"meshlab.dev/meshlab/reports/internal/format"
+	"meshlab.dev/meshlab/reports/internal/sentence"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// fall is one request in one lab, hop by hop under each mesh.
+type fall struct {
+	name   string // of its figure's files
+	meshes []scenarios.Waterfall
+}
+
+func falls(all []scenarios.Waterfall, prefix string) []fall {
+	type key struct {
+		request, lab string
+		pods         scenarios.Pods
+	}
+	at := map[key]int{}
+	var out []fall
+	for _, w := range all {
+		k := key{w.Request, w.Lab, w.Pods}
+		i, ok := at[k]
+		if !ok {
+			i = len(out)
+			at[k] = i
+			out = append(out, fall{name: fmt.Sprintf("%swaterfall-%d", prefix, i+1)})
+		}
+		out[i].meshes = append(out[i].meshes, w)
+	}
+	return out
+}
+
+func (f fall) Title() string {
+	return fmt.Sprintf("%s, %s", sentence.Request(f.meshes[0].Request), cells.PodsText(f.meshes[0].Pods))
+}
+
+// FigureName is that of its files.
+func (f fall) FigureName() string { return f.name }
+
+func (f fall) figure() (*figures.Figure, error) {
+	var lanes []figures.Lane
+	for _, w := range f.meshes {
+		lane := figures.Lane{Name: cells.Label(w.Mesh)}
+		for _, s := range w.Spans {
+			lane.Spans = append(lane.Spans, figures.Span{Kind: string(s.Kind), Label: spanLabel(s), Depth: s.Depth, Start: s.Start, Length: s.Duration})
+		}
+		if len(lane.Spans) > 0 {
+			lanes = append(lanes, lane)
+		}
+	}
+	return figures.Waterfall("Where the time goes: "+f.Title(), lanes)
+}
+
+// spanLabel names a span beside its bar.
+func spanLabel(s scenarios.Span) string {
+	if s.What == s.Where {
+		return s.Where
+	}
+	return s.Where + ": " + s.What
+}
+
+// Kinds has what each kind of span takes, by mesh.
+func (f fall) Kinds() table {
+	t := table{
+		Caption: "Where the time of one request goes, milliseconds: sums of the medians of the spans of a kind, those of services without the calls that they make, and the p50 of the whole request with and without the taps.",
+		Columns: []column{{"", "mesh"}, {"", "client"}, {"", "switches"}, {"", "proxies"}, {"", "services"}, {"", "together"},
+			{"whole request", "p50, tapped"}, {"whole request", "p50, plain"}, {"whole request", "taps cost"}, {"", "requests"}, {"", "not put together"}},
+	}
+	for _, w := range f.meshes {
+		sum, all := map[scenarios.SpanKind]float64{}, 0.0
+		for _, s := range w.Spans {
+			own := max(0, s.Duration-s.Within) // a service's span holds those of its calls
+			sum[s.Kind] += own
+			all += own
+		}
+		row := []entry{head(cells.Label(w.Mesh))}
+		for _, k := range []scenarios.SpanKind{scenarios.SpanClient, scenarios.SpanSwitch, scenarios.SpanProxy, scenarios.SpanService} {
+			row = append(row, text(format.Milliseconds(sum[k])))
+		}
+		cost := format.Missing
+		if w.Plain > 0 && w.Tapped > 0 {
+			cost = fmt.Sprintf("%+.1f %%", 100*(w.Tapped/w.Plain-1))
+		}
+		t.Rows = append(t.Rows, append(row, text(format.Milliseconds(all)), text(format.Milliseconds(w.Tapped)), text(format.Milliseconds(w.Plain)), text(cost),
+			text(format.Grouped(w.Requests)), text(format.Grouped(w.Lost))))
+	}
+	return t
+}
+
+// SpanTable has a line for each span.
+func (f fall) SpanTable() table {
+	t := table{
+		Caption: "The spans in the order of their starts, milliseconds since the request was sent: medians, and the 95th percentile of the length. A service's span holds the calls that it makes.",
+		Columns: []column{{"", "mesh"}, {"", "where"}, {"", "what"}, {"", "kind"}, {"", "start"}, {"", "length"}, {"", "of it, in calls"}, {"", "p95 of the length"}},
+	}
+	for _, w := range f.meshes {
+		for _, s := range w.Spans {
+			t.Rows = append(t.Rows, []entry{head(cells.Label(w.Mesh)), head(s.Where), head(s.What), head(string(s.Kind)),
+				text(format.Milliseconds(s.Start)), text(format.Milliseconds(s.Duration)), text(format.Milliseconds(s.Within)), text(format.Milliseconds(s.P95))})
+		}
+	}
+	return t
+}
