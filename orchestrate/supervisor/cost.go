@@ -37,7 +37,7 @@ func (s *Supervisor) serveCost(w http.ResponseWriter, r *http.Request) {
 	all := make([]scenarios.Cost, len(used))
 	for i, u := range used {
 		all[i] = scenarios.Cost{Part: string(u.Part), CPUSeconds: u.CPU.Seconds(), MemoryBytes: u.Memory}
-		if u.Resident {
+		if u.Resident { // a kernel without CONFIG_PROC_PAGE_MONITOR
 			s.log.Warn("memory is the resident set size: the kernel does not tell the proportional one", "part", u.Part)
 		}
 	}
