@@ -72,7 +72,9 @@ func ForThesis(r *scenarios.Result) string {
 	var rates []float64
 	var arrivals []string
 	for _, d := range r.Duets {
-		pairs = append(pairs, pairsOf(d))
+		if n := pairsOf(d); n > 0 {
+			pairs = append(pairs, n)
+		}
 		for _, t := range d.Trials {
 			for _, s := range t.Sides {
 				if s.Requests > 0 {
@@ -87,6 +89,9 @@ func ForThesis(r *scenarios.Result) string {
 	}
 	if len(requests) == 0 {
 		requests = []int{0}
+	}
+	if len(pairs) == 0 {
+		pairs = []int{0}
 	}
 	return fmt.Sprintf("For a thesis: “Response times were compared in paired trials (%s per comparison, %s requests per variant and trial): an open-loop generator sent %s requests per second to each variant with %s arrivals, alternating between the variants in random order; ratios are Hodges-Lehmann estimates over the pairs with 95 %% BCa bootstrap intervals, and decisions rest on one-sided Wilcoxon signed-rank tests at α = 0.004 with Holm's correction (meshlab %s, seed %d, run %s).”",
 		between(pairs, "pair"), betweenNumbers(requests), betweenRates(rates), orUnknown(and(arrivals)), orUnknown(r.Environment.Meshlab), r.Seed, r.ID)
