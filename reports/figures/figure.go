@@ -55,7 +55,8 @@ const (
 	legendLine   = vg.Length(14)
 	bottomHeight = vg.Length(16)
 	edge         = vg.Length(5)
-	between      = vg.Length(5) // panels
+	between      = vg.Length(5)        // panels
+	mostTitle    = figureWidth * 3 / 5 // of a panel
 )
 
 // Size returns the figure's width and height.

@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"gonum.org/v1/plot/vg/draw"
 
 	"meshlab.dev/meshlab/scenarios/stats"
 )
@@ -204,7 +206,7 @@ func TestGallery(t *testing.T) {
 				t.Fatal(err)
 			}
 			wellFormed(t, svg)
-			inside(t, svg, w.Points(), h.Points())
+			readable(t, svg, w.Points(), h.Points())
 			page, err := f.Inline()
 			if err != nil {
 				t.Fatal(err)
@@ -245,20 +247,84 @@ func wellFormed(t *testing.T, doc []byte) {
 	}
 }
 
-// inside fails when a text begins outside the figure.
-func inside(t *testing.T, svg []byte, w, h float64) {
+// written is a text of a drawing and the room it takes, from the top left.
+type written struct {
+	text                   string
+	left, right, top, base float64
+}
+
+// texts returns the texts of an SVG of the height h that are not turned.
+func texts(t *testing.T, svg []byte, h float64) []written {
 	t.Helper()
-	for _, m := range regexp.MustCompile(`<text x="([^"]*)" y="([^"]*)" transform="scale\(1, -1\)"\n[^>]*>([^<]*)<`).FindAllSubmatch(svg, -1) {
-		var x, y float64
-		if _, err := fmt.Sscan(string(m[1]), &x); err != nil {
+	attribute := func(e xml.StartElement, name string) string {
+		for _, a := range e.Attr {
+			if a.Name.Local == name {
+				return a.Value
+			}
+		}
+		return ""
+	}
+	number := func(s string) float64 {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := fmt.Sscan(string(m[2]), &y); err != nil {
+		return v
+	}
+	size := regexp.MustCompile(`font-size:([0-9.]+)px`)
+	var all []written
+	var turned []bool
+	var now *written
+	var sty draw.TextStyle
+	d := xml.NewDecoder(bytes.NewReader(svg))
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		// Rotated text has coordinates of its own.
-		if y <= 0 && (x < 0 || x > w || -y > h) && x*x+y*y > 0 && !strings.Contains(string(m[3]), "ms") {
-			t.Errorf("%q stands at %v, %v in a figure of %v by %v", m[3], x, y, w, h)
+		switch e := token.(type) {
+		case xml.StartElement:
+			turned = append(turned, strings.Contains(attribute(e, "transform"), "rotate") || len(turned) > 0 && turned[len(turned)-1])
+			if e.Name.Local == "text" && !turned[len(turned)-1] {
+				now = &written{left: number(attribute(e, "x")), base: h + number(attribute(e, "y"))}
+				points := number(size.FindStringSubmatch(attribute(e, "style"))[1])
+				now.top = now.base - 0.7*points
+				sty = textStyle(points)
+				if strings.Contains(attribute(e, "style"), "bold") {
+					sty = bold(sty)
+				}
+			}
+		case xml.CharData:
+			if now != nil {
+				now.text = string(e)
+				now.right = now.left + sty.Width(now.text).Points()
+				all = append(all, *now)
+				now = nil
+			}
+		case xml.EndElement:
+			turned = turned[:len(turned)-1]
+		}
+	}
+}
+
+// readable fails when a text leaves the figure or runs into another one.
+func readable(t *testing.T, svg []byte, w, h float64) {
+	t.Helper()
+	all := texts(t, svg, h)
+	if len(all) < 3 {
+		t.Errorf("only %d texts", len(all))
+	}
+	for i, a := range all {
+		if a.left < 0 || a.right > w+0.5 || a.top < 0 || a.base > h {
+			t.Errorf("%q from %.0f, %.0f to %.0f, %.0f leaves the figure of %.0f by %.0f", a.text, a.left, a.top, a.right, a.base, w, h)
+		}
+		for _, b := range all[:i] {
+			if a.left < b.right && b.left < a.right && a.top < b.base && b.top < a.base {
+				t.Errorf("%q at %.0f, %.0f runs into %q at %.0f, %.0f", a.text, a.left, a.base, b.text, b.left, b.base)
+			}
 		}
 	}
 }

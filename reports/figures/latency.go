@@ -192,7 +192,7 @@ func Histogram(title string, s []Series) (*Figure, error) {
 	}
 	for _, t := range ts {
 		p := newTimePlot(all)
-		p.Title.Text = fit(p.Title.TextStyle, t.name, figureWidth*2/3)
+		p.Title.Text = fit(p.Title.TextStyle, t.name, mostTitle)
 		p.Y.Label.Text = "requests"
 		p.Y.Tick.Marker = wholeTicks{}
 		b := bins(t, all)
@@ -296,7 +296,7 @@ func Attempts(title string, s []FirstLater) (*Figure, error) {
 	}
 	for i, t := range laters {
 		p := newTimePlot(over)
-		p.Title.Text = fit(p.Title.TextStyle, t.name, figureWidth*2/3)
+		p.Title.Text = fit(p.Title.TextStyle, t.name, mostTitle)
 		p.Y.Label.Text = "answered, %"
 		p.Y.Min, p.Y.Max = 0, 100
 		p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 50, Label: "50"}, {Value: 100, Label: "100"}}

@@ -148,7 +148,6 @@ func (l Look) shape() shape {
 type shape struct {
 	corners int     // 0: the circle
 	turn    float64 // of the first corner, in turns from the top
-	tall    float64 // height over width; 0: 1
 }
 
 // The marks.

@@ -85,9 +85,6 @@ func box(c draw.Canvas, r vg.Rectangle, l Look) {
 // the origin of the canvas, so neighbouring areas of one look go on in it.
 func (h hatch) lines(r vg.Rectangle) [][2]vg.Point {
 	var out [][2]vg.Point
-	if h.gap <= 0 {
-		return nil
-	}
 	if h.level {
 		for y := next(r.Min.Y, h.gap); y < r.Max.Y; y += h.gap {
 			out = append(out, [2]vg.Point{{X: r.Min.X, Y: y}, {X: r.Max.X, Y: y}})

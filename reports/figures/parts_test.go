@@ -141,6 +141,10 @@ func TestSpectrumPlaces(t *testing.T) {
 	if len(line) > 2000 {
 		t.Errorf("%d points", len(line))
 	}
+	single := newTrack("x", Blue, hdr(t, 1, 3, 7))
+	if line := spectrum(single, 1, spanOf([]track{single})); line[len(line)-1].X != 1 {
+		t.Errorf("a single request is drawn as %v", line)
+	}
 }
 
 func TestHatchStaysInside(t *testing.T) {

@@ -52,7 +52,7 @@ func Waterfall(title string, lanes []Lane) (*Figure, error) {
 		}
 		p := newRows(len(l.Spans))
 		p.X.Tick.Marker = wideTicks{}
-		p.Title.Text = fit(p.Title.TextStyle, clean(l.Name), figureWidth*2/3)
+		p.Title.Text = fit(p.Title.TextStyle, clean(l.Name), mostTitle)
 		var labels []rowLabel
 		for i, s := range l.Spans {
 			if !(s.Length >= 0) || math.IsNaN(s.Start) || math.IsInf(s.Start+s.Length, 0) {
