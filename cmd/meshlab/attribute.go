@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -174,7 +175,8 @@ func waterfallLine(s scenarios.Span, total float64) string {
 	if total <= 0 {
 		return ""
 	}
-	from := min(int(s.Start/total*waterfallBar), waterfallBar-1)
-	to := min(max(int((s.Start+s.Duration)/total*waterfallBar+0.5), from+1), waterfallBar)
+	column := func(at float64) int { return int(math.Round(at / total * waterfallBar)) }
+	from := min(column(s.Start), waterfallBar-1)
+	to := min(max(column(s.Start+s.Duration), from+1), waterfallBar)
 	return strings.Repeat(" ", from) + strings.Repeat("█", to-from)
 }
