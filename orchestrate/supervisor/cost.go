@@ -13,7 +13,9 @@ import (
 // something cost. Parts that the mesh does not have are missing. What the
 // numbers are made of, process.Usage says; above all, what the kernel does in
 // softirqs is not in them, so the switching of a kernel datapath is not. Nor
-// are the load generator and the supervisor, which belong to no part.
+// are the load generator and the supervisor, which belong to no part. Of pages
+// that processes share, each has its share in the memory, so labs side by side,
+// which run the same programs, each show less than one alone.
 //
 // Reading the memory takes some milliseconds for each process, on the lab's
 // own machine: before or after a trial, not during one.
