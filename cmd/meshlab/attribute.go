@@ -57,7 +57,7 @@ func attribute(ctx context.Context, a attributed) (w scenarios.Waterfall, err er
 		return w, err
 	}
 	share := (a.requests + attributeRounds - 1) / attributeRounds
-	var all attribution.Capture
+	var all []attribution.Capture
 	var plain, tapped []float64
 	without := func() error {
 		got, err := a.load(ctx, share)
@@ -70,7 +70,7 @@ func attribute(ctx context.Context, a attributed) (w scenarios.Waterfall, err er
 			tapped = append(tapped, got.P50)
 			return err
 		})
-		all.Ports, all.Packets, all.Dropped = c.Ports, append(all.Packets, c.Packets...), all.Dropped+c.Dropped
+		all = append(all, c)
 		return err
 	}
 	if _, err := a.load(ctx, share); err != nil { // for nothing: it wakes all services up
@@ -89,7 +89,11 @@ func attribute(ctx context.Context, a attributed) (w scenarios.Waterfall, err er
 	}
 	r, err := attribution.Attribute(way, all, attributeWarmUp)
 	if err != nil {
-		return w, fmt.Errorf("%w (%d packets seen, %d dropped)", err, len(all.Packets), all.Dropped)
+		seen, dropped := 0, 0
+		for _, c := range all {
+			seen, dropped = seen+len(c.Packets), dropped+c.Dropped
+		}
+		return w, fmt.Errorf("%w (%d packets seen, %d dropped)", err, seen, dropped)
 	}
 	return scenarios.Waterfall{
 		Request: a.request, Lab: a.lab.Name, Pods: spread(a.lab), Mesh: string(a.mesh),

@@ -18,14 +18,20 @@ type benchPlan struct {
 	seed       uint64
 	meshes     []string
 	labs       []loadedLab
-	closed     []scenarios.Config // one for each closed scenario, without Pods and Requests
+	closed     *closedPlan // nil: no closed loop
 	open       []loadedScenario
-	loops      []loadedScenario // what closed was read from
 	only       []string
 	oneAtATime bool
 	ramp       string // what the highest rate is searched for; empty: nothing is
 	waterfall  bool
 	log        bool
+}
+
+// closedPlan is a closed loop: what its file says, and the matrix without Pods
+// and Requests.
+type closedPlan struct {
+	script loadedScenario
+	matrix scenarios.Config
 }
 
 // plan checks everything that can be known before a lab is up.
@@ -53,15 +59,15 @@ func (f benchFlags) plan(c *cobra.Command, args []string) (benchPlan, error) {
 			return p, err
 		}
 		for _, other := range p.labs {
-			if spread(other.Lab) == spread(lab.Lab) && len(p.closed) > 0 {
+			if spread(other.Lab) == spread(lab.Lab) && p.closed != nil {
 				return p, usageError{fmt.Errorf("labs %s and %s are both %s: one run takes one lab on a single node and one on several", other.Name, lab.Name, spread(lab.Lab))}
 			}
 		}
 		p.labs = append(p.labs, lab)
 	}
 	for _, lab := range p.labs {
-		for _, cfg := range p.closed {
-			if _, _, err := p.matrix(cfg, lab); err != nil {
+		if p.closed != nil {
+			if _, _, err := p.matrix(lab); err != nil {
 				return p, err
 			}
 		}
@@ -111,16 +117,17 @@ func (f benchFlags) scripts(c *cobra.Command, p *benchPlan) error {
 		if c.Flags().Changed("repeats") {
 			cfg.Repeats = f.repeats
 		}
-		p.closed, p.loops = append(p.closed, cfg), append(p.loops, s)
+		if p.closed != nil {
+			return usageError{errors.New("a run takes one closed-loop scenario: their cells would not be told apart")}
+		}
+		p.closed = &closedPlan{s, cfg}
 	}
 	switch {
-	case len(p.closed) > 1:
-		return usageError{errors.New("a run takes one closed-loop scenario: their cells would not be told apart")}
 	case p.oneAtATime && len(p.open) == 0:
 		return usageError{errors.New("--one-at-a-time is for paired trials: add --duet or an open-loop --scenario")}
 	case p.log && len(p.open) == 0:
 		return usageError{errors.New("--log is for paired trials: add --duet or an open-loop --scenario")}
-	case p.ramp != "" && len(p.closed) > 0:
+	case p.ramp != "" && p.closed != nil:
 		return usageError{errors.New("--ramp is a search with open loops: leave the closed-loop scenario out")}
 	case p.ramp != "" && (p.oneAtATime || p.log):
 		return usageError{errors.New("--ramp makes no paired trials: leave --one-at-a-time and --log out")}
@@ -145,14 +152,20 @@ func (p benchPlan) objective(s loadedScenario) (scenarios.Objective, error) {
 	return *s.Objective, nil
 }
 
-// matrix completes a closed loop for a lab. Requests that a mesh cannot carry
-// are left out, and told.
-func (p benchPlan) matrix(cfg scenarios.Config, lab loadedLab) (scenarios.Config, []string, error) {
-	names, skipped, err := p.requests(lab)
-	if err != nil {
-		return cfg, nil, err
+// matrix is the closed loop in a lab. Requests that a mesh cannot carry are
+// left out, and told; the steps of the scenario's own file are all sent.
+func (p benchPlan) matrix(lab loadedLab) (scenarios.Config, []string, error) {
+	cfg := p.closed.matrix
+	cfg.Pods = []scenarios.Pods{spread(lab.Lab)}
+	var skipped []string
+	if len(cfg.Requests) == 0 {
+		var err error
+		if cfg.Requests, skipped, err = p.requests(lab); err != nil {
+			return cfg, nil, err
+		}
+	} else if len(p.only) > 0 {
+		return cfg, nil, usageError{fmt.Errorf("--only chooses requests of the lab file; scenario %s has steps of its own", p.closed.script.Name)}
 	}
-	cfg.Pods, cfg.Requests = []scenarios.Pods{spread(lab.Lab)}, names
 	if err := cfg.Validate(); err != nil {
 		return cfg, nil, usageError{err}
 	}
@@ -170,11 +183,9 @@ func (p benchPlan) requests(lab loadedLab) (names, skipped []string, err error) 
 
 // run measures everything, lab by lab.
 func (p benchPlan) run(ctx context.Context, r *measurement, log *requestLog) (err error) {
-	for _, s := range p.loops {
-		r.addScenario(s)
-	}
-	if len(p.closed) > 0 {
-		if r.res.Ceiling, err = ceiling(ctx, r.p, p.closed[0]); err != nil {
+	if p.closed != nil {
+		r.addScenario(p.closed.script)
+		if r.res.Ceiling, err = ceiling(ctx, r.p, p.closed.matrix); err != nil {
 			return err
 		}
 	}
@@ -189,15 +200,15 @@ func (p benchPlan) run(ctx context.Context, r *measurement, log *requestLog) (er
 func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, log *requestLog) error {
 	sides := meshSides(lab, p.meshes)
 	var steps []func(context.Context, []raised) error
-	for _, cfg := range p.closed {
-		cfg, skipped, err := p.matrix(cfg, lab)
+	if p.closed != nil {
+		cfg, skipped, err := p.matrix(lab)
 		if err != nil {
 			return err
 		}
 		for _, s := range skipped {
 			r.p.line("  left out: %s", s)
 		}
-		steps = append(steps, func(ctx context.Context, up []raised) error { return r.closed(ctx, up, cfg) })
+		steps = append(steps, func(ctx context.Context, up []raised) error { return r.closed(ctx, up, p.closed.script, cfg) })
 	}
 	plans, err := p.duets(r, sides)
 	if err != nil {

@@ -8,11 +8,29 @@ import (
 	"meshlab.dev/meshlab/scenarios"
 )
 
+// scripted is a lab that is up, with the requests of a scenario's own.
+type scripted struct {
+	raised
+	script loadedScenario
+}
+
+func (s scripted) Spec(request string) (scenarios.RequestSpec, error) {
+	if s.script.Scenario == nil {
+		return s.raised.Spec(request)
+	}
+	for _, step := range s.script.Steps {
+		if step.Name == request {
+			return step.Spec(s.raised.Spec, s.address)
+		}
+	}
+	return s.raised.Spec(request)
+}
+
 // closed measures a closed loop in labs that are up, one for each mesh of cfg.
-func (r *measurement) closed(ctx context.Context, up []raised, cfg scenarios.Config) error {
-	targets := map[string]raised{}
+func (r *measurement) closed(ctx context.Context, up []raised, script loadedScenario, cfg scenarios.Config) error {
+	targets := map[string]scripted{}
 	for _, t := range up {
-		targets[string(t.mesh)] = t
+		targets[string(t.mesh)] = scripted{t, script}
 	}
 	name := up[0].lab.Name
 	step := "measure " + name

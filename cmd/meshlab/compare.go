@@ -86,6 +86,15 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 	if err != nil {
 		return err
 	}
+	if base := sides[0].script; base.Scenario != nil {
+		if c.Flags().Changed("scenario") {
+			return usageError{fmt.Errorf("BASE and NEW are scenarios: leave --scenario out")}
+		}
+		if base.Model != sides[1].script.Model || base.Open != sides[1].script.Open {
+			return usageError{fmt.Errorf("scenarios %s and %s differ in their load: both sides get the same, so only their steps may differ", args[0], args[1])}
+		}
+		script = base
+	}
 	if script.Model != scenarios.OpenLoop {
 		return usageError{fmt.Errorf("scenario %s is a closed loop: verdicts are made of open-loop trials; 'meshlab bench' measures closed loops", script.Name)}
 	}

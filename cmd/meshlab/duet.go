@@ -132,7 +132,7 @@ func (l *duetLabs) open(ctx context.Context, round int) (scenarios.Generator, er
 
 // connect starts a generator with a side for each lab.
 func (l *duetLabs) connect(ctx context.Context, up []raised) (scenarios.Generator, error) {
-	spec := scenarios.GeneratorSpec{Connections: l.plan.script.Open.Connections, Timeout: l.plan.timeout()}
+	spec := scenarios.GeneratorSpec{Connections: l.plan.script.Open.Connections, Timeout: requestTimeout}
 	for i, u := range up {
 		steps, err := u.steps(l.plan)
 		if err != nil {
@@ -196,6 +196,9 @@ func (l *duetLabs) of(variant int) raised {
 	return l.up[variant]
 }
 
+// requestTimeout bounds one request of an open loop.
+const requestTimeout = 15 * time.Second
+
 // kneeRequests bounds the closed loop that finds the knee of one step.
 const kneeRequests = 3000
 
@@ -210,7 +213,7 @@ func (l *duetLabs) knee(ctx context.Context, variant int) (float64, error) {
 	weights, seconds := 0.0, 0.0 // per weight
 	for _, s := range steps {
 		a, err := u.Load(ctx, scenarios.LoadSpec{RequestSpec: s.RequestSpec, Connections: l.plan.script.Open.Connections,
-			Requests: kneeRequests, Timeout: l.plan.timeout(), Limit: 20 * time.Second})
+			Requests: kneeRequests, Timeout: requestTimeout, Limit: 20 * time.Second})
 		if err != nil {
 			return 0, err
 		}
@@ -225,14 +228,6 @@ func (l *duetLabs) knee(ctx context.Context, variant int) (float64, error) {
 
 func (l *duetLabs) costs(ctx context.Context, variant int) ([]scenarios.Cost, error) {
 	return l.of(variant).ctl.Cost(ctx)
-}
-
-// timeout bounds one request.
-func (p duetPlan) timeout() time.Duration {
-	if t := p.script.Closed.Timeout; t > 0 {
-		return t
-	}
-	return scenarios.Default().Timeout
 }
 
 // steps are what a side sends.

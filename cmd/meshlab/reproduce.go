@@ -140,7 +140,7 @@ func ofThesis() (original, error) {
 	o := original{name: "Table 4 of the thesis", findings: findings}
 	cfg := scenarios.Default()
 	cfg.Meshes = []string{"ovs", "consul-connect"}
-	o.plan = benchPlan{meshes: cfg.Meshes, closed: []scenarios.Config{cfg}}
+	o.plan = benchPlan{meshes: cfg.Meshes, closed: &closedPlan{matrix: cfg}}
 	for _, name := range []string{"hashicups", "hashicups-single-node"} {
 		lab, err := loadLab(name)
 		if err != nil {
@@ -192,7 +192,17 @@ func (o *original) closedOf(r *scenarios.Result) {
 		cfg.Count = cell.Attempts[0].Requests
 	}
 	o.plan.meshes = cfg.Meshes
-	o.plan.closed = []scenarios.Config{cfg}
+	o.plan.closed = &closedPlan{matrix: cfg}
+	for _, info := range r.Scenarios {
+		s, err := scenarios.ParseScenario(info.Name+".yaml", []byte(info.File))
+		if err != nil || s.Model != scenarios.ClosedLoop {
+			continue // openOf tells what is wrong with the others
+		}
+		o.plan.closed.script = loadedScenario{s, []byte(info.File)}
+		if len(s.Steps) > 0 {
+			o.plan.closed.matrix.Requests, o.plan.only = s.Closed.Requests, nil
+		}
+	}
 }
 
 // openOf takes the open loops from the scenario files in the document.
@@ -239,11 +249,11 @@ func (o *original) openOf(r *scenarios.Result) error {
 
 // hurry makes closed loops short.
 func (o *original) hurry() {
-	q := scenarios.Quick()
-	for i, cfg := range o.plan.closed {
-		cfg.Connections, cfg.Count, cfg.Repeats, cfg.WarmUp = q.Connections, q.Count, 4, q.WarmUp
-		o.plan.closed[i] = cfg
+	if o.plan.closed == nil {
+		return
 	}
+	q, cfg := scenarios.Quick(), &o.plan.closed.matrix
+	cfg.Connections, cfg.Count, cfg.Repeats, cfg.WarmUp = q.Connections, q.Count, 4, q.WarmUp
 }
 
 func printReplications(w io.Writer, name string, all []scenarios.Replication, path string) error {

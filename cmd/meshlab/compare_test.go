@@ -1,0 +1,227 @@
+//go:build integration
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"meshlab.dev/meshlab/reports/gate"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// A load that is small enough for a busy machine. The delay is that of the
+// service on purpose.
+const steady = `name: %s
+open: { rate: 200, connections: 4, requests: 200 }
+requests:
+  get: { to: web, headers: { Meshlab-Delay: %s } }
+steps:
+  - { request: get }
+`
+
+const (
+	fast = "1us"
+	slow = "5ms"
+)
+
+// The whole way of a regression: found, measured again in fresh labs, told in
+// every form, and an exit code of its own.
+func TestCompareFindsARegression(t *testing.T) {
+	p := root(t)
+	before := inventory(t)
+	p.writeFile(t, "before.yaml", fmt.Sprintf(steady, "before", fast))
+	p.writeFile(t, "after.yaml", fmt.Sprintf(steady, "after", slow))
+	r := p.run(t, "", "compare", "before.yaml", "after.yaml", "--lab", "single-upstream", "--only", "",
+		"--markdown", "comment.md", "--junit", "junit.xml", "--annotate")
+	if r.code != exitRegression {
+		t.Fatal(r)
+	}
+	for _, want := range []string{"FAIL: 2 of 2 figures", "::error title=", "not calibrated"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("the output lacks %q:\n%s", want, r.stdout)
+		}
+	}
+	for file, want := range map[string]string{"comment.md": "### meshlab: FAIL", "junit.xml": `failures="2"`} {
+		text, err := os.ReadFile(filepath.Join(p.dir, file))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks %q (%v):\n%s", file, want, err, text)
+		}
+	}
+	res, err := scenarios.ReadFile(filepath.Join(p.dir, "results", "latest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := res.Duets[0]
+	if c := d.Comparisons[0]; c.Confirmed == nil || !*c.Confirmed || d.Variants[0].Starts != 2 || d.Variants[1].Starts != 2 {
+		t.Errorf("it was not confirmed by fresh labs: %+v, %+v", c, d.Variants)
+	}
+	if got := d.Comparisons[0].Metrics[0].Ratio; got < 2 {
+		t.Errorf("the p50 is %v times as long with %s", got, slow)
+	}
+	for i, side := range d.Trials[0].Sides {
+		if len(d.Trials[0].Costs[i]) < 3 {
+			t.Errorf("costs of %s: %+v", d.Variants[i].Name, d.Trials[0].Costs[i])
+		}
+		if side.Requests != 200 || side.Errors != 0 {
+			t.Errorf("side %d: %d requests, %d errors: %v", i, side.Requests, side.Errors, side.ErrorKind)
+		}
+	}
+	// The same run, read again.
+	if r := p.run(t, "", "compare", filepath.Join("results", res.ID+".json"), filepath.Join("results", "latest.json"), "--output", "json"); r.code != exitInconclusive {
+		t.Errorf("a file against itself, without another mesh beside it: %s", r)
+	}
+	if err := same(t, before); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two builds of one source are no regression.
+func TestCompareBuilds(t *testing.T) {
+	p := root(t)
+	before := inventory(t)
+	p.writeFile(t, "light.yaml", fmt.Sprintf(steady, "light", fast))
+	bin := filepath.Join(os.Getenv(binVar), "bin", "meshlab")
+	r := p.run(t, "", "compare", "--base-bin", bin, "--new-bin", bin, "--lab", "single-upstream", "--scenario", "light.yaml", "--output", "json")
+	var out struct {
+		Verdict scenarios.Verdict `json:"verdict"`
+		Figures []gate.Row        `json:"figures"`
+		Results string            `json:"results"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &out); err != nil {
+		t.Fatalf("%v: %s", err, r)
+	}
+	// On a busy machine it may stay inconclusive.
+	if r.code != 0 && r.code != exitInconclusive || out.Verdict == scenarios.Fail || len(out.Figures) != 2 {
+		t.Errorf("%s: %+v", r, out)
+	}
+	res, err := scenarios.ReadFile(filepath.Join(p.dir, out.Results))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range res.Duets[0].Variants {
+		if v.Build == "" {
+			t.Errorf("variant %s does not say which build it is", v.Name)
+		}
+	}
+	r = p.run(t, "", "compare", "--base-bin", "/bin/true", "--new-bin", bin)
+	if r.code != exitUsage || !strings.Contains(r.stderr, "/bin/true") {
+		t.Errorf("a program that is not meshlab: %s", r)
+	}
+	if err := same(t, before); err != nil {
+		t.Error(err)
+	}
+}
+
+// What can be known beforehand is told before a lab is up.
+func TestCompareRefuses(t *testing.T) {
+	p := root(t)
+	p.writeFile(t, "a.yaml", fmt.Sprintf(steady, "a", fast))
+	p.writeFile(t, "b.yaml", strings.Replace(fmt.Sprintf(steady, "b", fast), "200", "100", 1))
+	p.writeFile(t, "broken.json", "{")
+	p.writeFile(t, "foreign.json", "{}")
+	for _, tc := range []struct{ args, want string }{
+		{"ovs", "name BASE and NEW"},
+		{"ovs hashicups", "must be of one kind"},
+		{"ovs drect", "drect"},
+		{"a.yaml b.yaml --lab single-upstream", "differ in their load"},
+		{"a.yaml a.yaml --lab single-upstream --scenario open", "leave --scenario out"},
+		{"direct ovs --scenario thesis", "closed loop"},
+		{"direct ovs --scenario none", "none"},
+		{"direct ovs --only nothing", "nothing"},
+		{"broken.json foreign.json", "ends in the middle"},
+		{"foreign.json foreign.json", "not a result document"},
+		{"direct ovs --base-bin x", "--new-bin"},
+	} {
+		r := p.run(t, "", append([]string{"compare"}, strings.Fields(tc.args)...)...)
+		if r.code != exitUsage || !strings.Contains(r.stderr, tc.want) {
+			t.Errorf("compare %s: want exit code 2 and %q: %s", tc.args, tc.want, r)
+		}
+	}
+}
+
+// A calibration is told by the reports that come after it, and a run can be
+// made again from its report alone.
+func TestCalibrateAndReproduce(t *testing.T) {
+	p := root(t)
+	p.env = append(p.env, "XDG_STATE_HOME="+filepath.Join(p.dir, "state"))
+	before := inventory(t)
+	p.writeFile(t, "light.yaml", fmt.Sprintf(steady, "light", fast))
+	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--verdicts", "1", "--effects", "200", "--per-effect", "1")
+	if r.code != 0 || !strings.Contains(r.stdout, "+200 % added") || !strings.Contains(r.stdout, "Stored in") {
+		t.Fatal(r)
+	}
+	told := p.ok(t, "bench", "single-upstream", "--mesh", "direct,ovs", "--scenario", "light.yaml", "--log")
+	if !strings.Contains(told, "Calibrated on") {
+		t.Errorf("the verdict does not tell of the calibration: %s", told)
+	}
+	logs, err := filepath.Glob(filepath.Join(p.dir, "results", "*.requests.csv.gz"))
+	if err != nil || len(logs) != 1 {
+		t.Errorf("logs of requests: %v, %v", logs, err)
+	}
+	p.ok(t, "report", "results/latest.json", "--out", "report", "--pdf")
+	for _, format := range []string{"benchfmt", "csv", "openmetrics", "smp"} {
+		if out := p.ok(t, "export", "results/latest.json", "--format", format); len(out) < 100 {
+			t.Errorf("as %s: %q", format, out)
+		}
+	}
+	p.ok(t, "export", "results/latest.json", "--format", "fortio", "--out", "fortio")
+	told = p.ok(t, "reproduce", filepath.Join("report", "index.html"), "--output", "json")
+	var again struct {
+		Replications []scenarios.Replication `json:"replications"`
+	}
+	if err := json.Unmarshal([]byte(told), &again); err != nil {
+		t.Fatalf("%v: %s", err, told)
+	}
+	if len(again.Replications) != 2 {
+		t.Errorf("%d ratios were held against the report's 2: %s", len(again.Replications), told)
+	}
+	for _, one := range again.Replications {
+		if one.Outcome == scenarios.NotMeasured {
+			t.Errorf("%+v was not measured", one.Original)
+		}
+	}
+	if err := same(t, before); err != nil {
+		t.Error(err)
+	}
+}
+
+// Ctrl-C in the middle of trials leaves neither labs nor half a result.
+func TestInterruptedDuet(t *testing.T) {
+	p := root(t)
+	before := inventory(t)
+	p.writeFile(t, "light.yaml", fmt.Sprintf(steady, "light", fast))
+	cmd := p.command(t.Context(), "bench", "single-upstream", "--mesh", "direct,ovs", "--scenario", "light.yaml", "--log")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		told.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "lab for ovs") { // the duet comes next
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	text := told.String()
+	_ = cmd.Wait() // its code is what counts
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted; no lab is left") {
+		t.Errorf("exit code %d: %s", code, text)
+	} else if left, _ := os.ReadDir(filepath.Join(p.dir, "results")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if err := same(t, before); err != nil {
+		t.Error(err)
+	}
+}
