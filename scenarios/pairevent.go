@@ -39,8 +39,9 @@ type progress struct {
 	observe func(DuetEvent)
 	started time.Time
 	round   int
-	begun   time.Time // first trial of the round, or zero
-	done    int       // trials of the round that counts began with
+	begun   time.Time // when the first trial of the round did
+	begunIn int       // that round
+	done    int       // trials of the round of the last one
 	of      int       // that round
 	flags   []Flag
 }
@@ -73,9 +74,9 @@ func (r *duetRun) report(phase Phase, trial int) {
 		}
 	}
 	switch {
-	case phase == PhaseTrial && e.Done == 0:
-		p.begun = now
-	case phase == PhaseTrial:
+	case phase == PhaseTrial && p.begunIn != p.round:
+		p.begun, p.begunIn = now, p.round
+	case phase == PhaseTrial && e.Done > 0:
 		pace := now.Sub(p.begun) / time.Duration(e.Done)
 		e.ToLook = pace * time.Duration(e.NextLook-e.Done)
 		e.Left = pace * time.Duration(e.Most-e.Done)

@@ -41,7 +41,9 @@ func (r *duetRun) trial(ctx context.Context, labs duetLabs, round, n int, varian
 			t.addWarmUp(w)
 			labs.warm(active[0])
 		}
-		r.report(PhaseTrial, n)
+		if part == 0 || side.Fresh {
+			r.report(PhaseTrial, n)
+		}
 		one, used, err := r.measure(ctx, side.Generator, active, sides, TrialSpec{
 			Requests: r.duet.Load.Requests, Rate: r.duet.Load.Rate, Arrivals: r.duet.Load.Arrivals,
 			Seed: r.seed(round, n, part), Only: r.only(sides), Limit: limitOf(r.duet.Load),
