@@ -38,7 +38,7 @@ func tiny(t *testing.T) *scenarios.Result {
 		}
 		return scenarios.SideOutcome{Requests: len(ms), Latency: distribution(t, late...), Service: distribution(t, ms...)}
 	}
-	failed := side(2, 3)
+	failed := side(1, 3)
 	failed.Requests, failed.Errors, failed.ErrorKind = 4, 2, map[string]int{"timeout": 1, "status 500": 1}
 	trial := func(second int, sides ...scenarios.SideOutcome) scenarios.Trial {
 		return scenarios.Trial{

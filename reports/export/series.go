@@ -9,11 +9,13 @@ import (
 
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/scenarios/stats"
+	"meshlab.dev/meshlab/topo"
 )
 
 // run is a result document, its measurements side by side.
 type run struct {
 	*scenarios.Result
+	labs   map[string]*topo.Lab // by name; those that could be read
 	series []series
 	failed bool // a request failed
 }
@@ -102,7 +104,7 @@ func flatten(results []*scenarios.Result) ([]run, error) {
 	}
 	var all []run
 	for _, r := range results {
-		out := run{Result: r}
+		out := run{Result: r, labs: parseLabs(r.Labs)}
 		out.addCells()
 		out.addDuets()
 		out.addRamps()

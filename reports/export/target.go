@@ -13,17 +13,7 @@ import (
 // which address the client used depends on the mesh, and is not recorded. It
 // returns none when the files cannot be read, as those of another meshlab.
 func (r run) targets(s series) []scenarios.RequestSpec {
-	var lab *topo.Lab
-	for _, l := range r.Labs {
-		if l.Name != s.lab {
-			continue
-		}
-		parsed, err := topo.Parse(l.Name, []byte(l.File), topo.Options{})
-		if err != nil {
-			return nil
-		}
-		lab = parsed
-	}
+	lab := r.labs[s.lab]
 	if lab == nil {
 		return nil
 	}
@@ -74,4 +64,16 @@ func (r run) steps(s series, lookup func(string) (scenarios.RequestSpec, error))
 		return specs, nil
 	}
 	return nil, errors.New("the document does not have the scenario")
+}
+
+// parseLabs reads the lab files of a document, by the names of the labs. One
+// that cannot be read, as it is of another meshlab, is left out.
+func parseLabs(labs []scenarios.LabInfo) map[string]*topo.Lab {
+	parsed := make(map[string]*topo.Lab)
+	for _, l := range labs {
+		if lab, err := topo.Parse(l.Name, []byte(l.File), topo.Options{}); err == nil {
+			parsed[l.Name] = lab
+		}
+	}
+	return parsed
 }

@@ -15,7 +15,7 @@ func TestTargets(t *testing.T) {
 	}
 	doc := sample.Result(sample.Small)
 	doc.Scenarios = append(doc.Scenarios, scenarios.ScenarioInfo{Name: "browse", File: string(browse)})
-	r := run{Result: doc}
+	r := run{Result: doc, labs: parseLabs(doc.Labs)}
 	tests := []struct {
 		name string
 		s    series
@@ -43,6 +43,7 @@ func TestTargets(t *testing.T) {
 	for i := range doc.Labs {
 		doc.Labs[i].File = "nodes: nonsense"
 	}
+	r.labs = parseLabs(doc.Labs)
 	if got := r.targets(tests[0].s); got != nil {
 		t.Errorf("of a lab file that cannot be read: %v", got)
 	}

@@ -119,6 +119,16 @@ func TestBCaIsRepeatable(t *testing.T) {
 	})
 }
 
+func TestBoundsOfCloseValuesAreInOrder(t *testing.T) {
+	c, err := Bootstrap{Resamples: 200}.BCa([]float64{0.5, 97.00000000000001, 1}, HodgesLehmann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := c.Upper(0.975), c.Upper(0.999); a > b || b > 97.00000000000001 {
+		t.Errorf("bounds %v and %v", a, b)
+	}
+}
+
 func TestBCaDependsOnTheSeed(t *testing.T) {
 	x := []float64{1, 2.5, 3.25, 4.75, 6.5, 7, 9.125}
 	one, _ := Bootstrap{Resamples: 500, Seed: 1}.BCa(x, HodgesLehmann)
