@@ -82,7 +82,7 @@ func tapped(t *testing.T, dir string) {
 	if c.Dropped != 0 {
 		t.Errorf("%d packets dropped", c.Dropped)
 	}
-	r, err := attribution.Attribute(attribution.Way{Lab: lab, To: "web"}, c, 1)
+	r, err := attribution.Attribute(attribution.Way{Lab: lab, To: "web"}, []attribution.Capture{c}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

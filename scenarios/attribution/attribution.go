@@ -5,7 +5,6 @@
 package attribution
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,7 +42,7 @@ type Packet struct {
 	Payload int            `json:"len"` // bytes of data
 }
 
-// Capture is all that was seen while requests were sent.
+// Capture is all that was seen in one stretch of time, while requests were sent.
 type Capture struct {
 	Ports   []Port
 	Packets []Packet // in any order
@@ -76,9 +75,11 @@ const maxPayload = 65535
 
 // Attribute puts requests together that the client sent one after the other,
 // and returns their spans: means over the middle half of the requests, by what
-// a whole one took. The first skip requests of each
-// connection warm up and do not count. Most requests of a kind take the same course: the same calls,
-// in the same order; those that take another are lost too.
+// a whole one took. What happened between two captures does not matter.
+//
+// The first skip requests of each connection in a capture warm up and do not
+// count. Most requests of a kind take the same course: the same calls, in the
+// same order; those that take another are lost too.
 //
 // The spans of depth 0 follow one another without gaps, from one answer at
 // the client's port to the next: their lengths add up to what a request of the
@@ -86,32 +87,26 @@ const maxPayload = 65535
 //
 // When no request is left, the error matches ErrNothing and tells the reasons.
 // All else that is odd in the packets costs requests, and is no error.
-func Attribute(way Way, c Capture, skip int) (Result, error) {
+func Attribute(way Way, captures []Capture, skip int) (Result, error) {
 	m, err := newModel(way)
 	if err != nil {
 		return Result{}, err
 	}
-	packets := make([]Packet, 0, len(c.Packets))
-	for _, p := range c.Packets {
-		if p.Port >= 0 && p.Port < len(c.Ports) && p.At >= 0 && p.Payload > 0 && p.Payload <= maxPayload {
-			packets = append(packets, p)
-		}
-	}
-	slices.SortStableFunc(packets, func(a, b Packet) int { return cmp.Compare(a.At, b.At) })
-
 	r := Result{Lost: map[string]int{}}
 	var traces []trace
-	seen := m.sort(packets, c.Ports)
-	for _, root := range seen.roots() {
-		if root.number < skip {
-			continue
+	for _, c := range captures {
+		seen := m.sort(c)
+		for _, root := range seen.roots() {
+			if root.number < skip {
+				continue
+			}
+			t, err := seen.trace(root)
+			if err != nil {
+				r.Lost[err.Error()]++
+				continue
+			}
+			traces = append(traces, t)
 		}
-		t, err := seen.trace(root)
-		if err != nil {
-			r.Lost[err.Error()]++
-			continue
-		}
-		traces = append(traces, t)
 	}
 	common := commonest(traces)
 	kept := traces[:0]

@@ -45,7 +45,7 @@ func each(t *testing.T, fn func(t *testing.T, lab, mesh string)) {
 func TestSimulated(t *testing.T) {
 	each(t, func(t *testing.T, lab, mesh string) {
 		w := coffees(t, lab, mesh, 5)
-		r, err := attribution.Attribute(w.way, w.Capture, 2)
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestDisorder(t *testing.T) {
 			}
 			order := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "order"), 0))
 			order.Shuffle(len(w.Packets), func(i, j int) { w.Packets[i], w.Packets[j] = w.Packets[j], w.Packets[i] })
-			r, err := attribution.Attribute(w.way, w.Capture, 1)
+			r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestLoss(t *testing.T) {
 				i := rapid.IntRange(0, len(simulated.Packets)*(n-1)/n-4).Draw(rt, "which")
 				w.Packets = slices.Delete(w.Packets, i, i+1)
 			}
-			r, err := attribution.Attribute(w.way, w.Capture, 1)
+			r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 			if errors.Is(err, attribution.ErrNothing) {
 				return
 			}
@@ -137,7 +137,7 @@ func TestOneLost(t *testing.T) {
 			w := full.copy()
 			gone := w.Packets[i]
 			w.Packets = slices.Delete(w.Packets, i, i+1)
-			r, err := attribution.Attribute(w.way, w.Capture, 1)
+			r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 			if err != nil {
 				t.Fatalf("without %+v: %v", gone, err)
 			}
@@ -164,7 +164,7 @@ func TestStrangers(t *testing.T) {
 			}
 			w.Packets = append(w.Packets, p)
 		}
-		r, err := attribution.Attribute(w.way, w.Capture, 1)
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 		if !errors.Is(err, attribution.ErrNothing) || r.Requests != 0 || !strings.Contains(err.Error(), "another request") {
 			t.Errorf("%s: %v, %d requests, lost %v", mesh, err, r.Requests, r.Lost)
 		}
@@ -182,7 +182,7 @@ func TestAtOnce(t *testing.T) {
 			for range 4 {
 				w.request("public-api", map[string][]string{"public-api": {"payments", "product-api"}})
 			}
-			r, err := attribution.Attribute(w.way, w.Capture, 1)
+			r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +203,7 @@ func TestAtOnce(t *testing.T) {
 			for range 4 {
 				w.request("public-api", map[string][]string{"public-api": {"product-api", "product-api"}})
 			}
-			r, err = attribution.Attribute(w.way, w.Capture, 1)
+			r, err = attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 			if mesh == "consul-connect" {
 				if !errors.Is(err, attribution.ErrNothing) || !strings.Contains(err.Error(), "more than one exchange fits") {
 					t.Errorf("twice at once through sidecars: %v, %+v", err, r)
@@ -229,7 +229,7 @@ func TestCourses(t *testing.T) {
 		w.request("public-api", calls)
 	}
 	w.request("public-api", getCoffees)
-	r, err := attribution.Attribute(w.way, w.Capture, 1)
+	r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ client:
 				w.request("web", nil)
 			}
 		}
-		r, err := attribution.Attribute(w.way, w.Capture, 1)
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,6 +281,25 @@ client:
 		}
 		w.compare(t, r.Spans)
 	}
+}
+
+// TestCaptureAfterCapture: connections that stay open from one capture to the
+// next have said things in between that nobody saw, which costs nothing.
+func TestCaptureAfterCapture(t *testing.T) {
+	each(t, func(t *testing.T, lab, mesh string) {
+		w := coffees(t, lab, mesh, 9)
+		third := len(w.Packets) / 3
+		first, last := w.Capture, w.Capture
+		first.Packets, last.Packets = w.Packets[:third], w.Packets[2*third:]
+		r, err := attribution.Attribute(w.way, []attribution.Capture{first, last}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Requests != 4 || len(r.Lost) != 0 {
+			t.Errorf("%d requests, lost %v", r.Requests, r.Lost)
+		}
+		w.compare(t, r.Spans)
+	})
 }
 
 func TestWrongWay(t *testing.T) {
@@ -293,7 +312,7 @@ func TestWrongWay(t *testing.T) {
 		"no client":        {attribution.Way{Lab: &topo.Lab{Name: "bare"}, To: "x"}, "bare has no client"},
 		"no packets":       {attribution.Way{Lab: lab, To: "frontend"}, "the client sent none"},
 	} {
-		if _, err := attribution.Attribute(tc.way, attribution.Capture{}, 0); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := attribution.Attribute(tc.way, nil, 0); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -337,7 +356,7 @@ func FuzzAttribute(f *testing.F) {
 			}
 			w.Packets = append(w.Packets, p)
 		}
-		r, err := attribution.Attribute(w.way, w.Capture, int(which>>7))
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, int(which>>7))
 		if err != nil && !errors.Is(err, attribution.ErrNothing) {
 			t.Fatal(err)
 		}

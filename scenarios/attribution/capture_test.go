@@ -106,7 +106,7 @@ func TestCaptures(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			lab := loadLab(t, tc.lab)
 			c := readCapture(t, filepath.Join("testdata", tc.name+".ndjson"))
-			r, err := attribution.Attribute(under(t, lab, tc.mesh, tc.to), c, 1)
+			r, err := attribution.Attribute(under(t, lab, tc.mesh, tc.to), []attribution.Capture{c}, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

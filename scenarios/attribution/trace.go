@@ -46,9 +46,16 @@ type seen struct {
 	segments  map[flow][]segment // of these, by time
 }
 
-// sort reads packets, which are in the order of their times.
-func (m *model) sort(packets []Packet, ports []Port) *seen {
-	s := &seen{model: m, far: map[end][]flow{}, segments: m.flows(packets, ports)}
+// sort reads a capture. What is no packet of it is left out.
+func (m *model) sort(c Capture) *seen {
+	packets := make([]Packet, 0, len(c.Packets))
+	for _, p := range c.Packets {
+		if p.Port >= 0 && p.Port < len(c.Ports) && p.At >= 0 && p.Payload > 0 && p.Payload <= maxPayload {
+			packets = append(packets, p)
+		}
+	}
+	slices.SortStableFunc(packets, func(a, b Packet) int { return cmp.Compare(a.At, b.At) })
+	s := &seen{model: m, far: map[end][]flow{}, segments: m.flows(packets, c.Ports)}
 	for f, segments := range s.segments {
 		if f.caller {
 			s.exchanges = append(s.exchanges, exchanges(f, segments)...)
