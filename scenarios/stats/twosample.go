@@ -144,7 +144,7 @@ func freeRank(m, n int, level float64) (outside int, reached float64) {
 	// The largest number whose tail is small enough, or 0.
 	lo, hi := 0, (m*n-1)/2
 	for lo < hi {
-		if mid := (lo + hi + 1) / 2; below(mid) <= tail {
+		if mid := (lo + hi + 1) / 2; below(mid) <= tail*(1+1e-9) { // 0.1 is not 1 - 0.9 exactly
 			lo = mid
 		} else {
 			hi = mid - 1

@@ -170,3 +170,16 @@ func TestShiftOfFew(t *testing.T) {
 		t.Errorf("of nothing: %+v", got)
 	}
 }
+
+func TestShiftTakesALevelThatIsReachedExactly(t *testing.T) {
+	x := make([]float64, 19)
+	for i := range x {
+		x[i] = float64(i)
+	}
+	y := []float64{0}
+	for _, got := range []ShiftEstimate{Shift(x, y, 0.8), Shift(y, x, 0.8)} {
+		if math.Abs(got.Level-0.8) > 1e-9 || math.Abs(got.High-got.Low) != 16 {
+			t.Errorf("%+v, want the second and the last but one of 19 at 80 %%", got)
+		}
+	}
+}
