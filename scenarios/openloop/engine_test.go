@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -374,6 +375,18 @@ func TestConnectionsAreRenewedBetweenTrials(t *testing.T) {
 	}
 	if n := s.connections.Load(); n != 8 {
 		t.Errorf("%d connections, want 4 twice", n)
+	}
+}
+
+// TestSleepersHaveThreads: see trial.run for why.
+func TestSleepersHaveThreads(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	var during atomic.Int64
+	s := serve(t, func(http.ResponseWriter, *http.Request) { during.Store(int64(runtime.GOMAXPROCS(0))) })
+	mustTrial(t, newEngine(t, generatorSpec(s, s)), trialSpec())
+	if want := max(before, runtime.NumCPU()+2); int(during.Load()) != want || runtime.GOMAXPROCS(0) != before {
+		t.Errorf("GOMAXPROCS is %d before a trial of two sides, %d meanwhile (want %d), %d afterwards",
+			before, during.Load(), want, runtime.GOMAXPROCS(0))
 	}
 }
 

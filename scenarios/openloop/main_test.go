@@ -42,6 +42,10 @@ func TestMain(m *testing.M) {
 	case "stay":
 		_, _ = os.Stdout.WriteString("{}\n")
 		time.Sleep(time.Minute)
+	case "serve":
+		if err := serveBare(); err != nil {
+			os.Exit(1)
+		}
 	case "parent": // starts a generator and waits to be killed
 		self, err := os.Executable()
 		if err != nil {
@@ -57,7 +61,7 @@ func TestMain(m *testing.M) {
 }
 
 // command runs this test's program in a role.
-func command(t *testing.T, name string) []string {
+func command(t testing.TB, name string) []string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
