@@ -228,13 +228,4 @@ func (s *section) forest() (*figures.Figure, error) {
 	return figures.Forest("Ratios of response times, with 95 % intervals", rows)
 }
 
-// hasForest tells whether any comparison has a ratio.
-func (s *section) hasForest() bool {
-	return slices.ContainsFunc(s.duets, func(d *duet) bool {
-		return slices.ContainsFunc(d.Comparisons, func(c scenarios.Comparison) bool {
-			return slices.ContainsFunc(c.Metrics, sentence.Known)
-		})
-	})
-}
-
 func (d *duet) labelOf(name string) string { return sentence.Variant(sentence.Find(d.Duet, name)) }

@@ -191,3 +191,56 @@ func TestOutward(t *testing.T) {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
+
+// row returns the texts of a table's row.
+func row(t table, i int) string {
+	var texts []string
+	for _, e := range t.Rows[i] {
+		texts = append(texts, e.Text)
+	}
+	return strings.Join(texts, " | ")
+}
+
+func TestFallKinds(t *testing.T) {
+	f := falls([]scenarios.Waterfall{
+		{Mesh: "ovs", Requests: 9, Lost: 1, Plain: 2, Tapped: 2.1, Spans: []scenarios.Span{
+			{Kind: scenarios.SpanClient, Duration: 0.1}, {Kind: scenarios.SpanSwitch, Duration: 0.2}, {Kind: scenarios.SpanSwitch, Duration: 0.3},
+			{Kind: scenarios.SpanService, Duration: 1.4, Within: 1}, {Kind: scenarios.SpanService, Duration: 0.5},
+		}},
+		{Mesh: "direct"}, {Mesh: "ovs", Request: "another"},
+	}, "p-")
+	if len(f) != 2 || len(f[0].meshes) != 2 || f[1].FigureName() != "p-waterfall-2" {
+		t.Fatalf("%d requests, the first under %d meshes", len(f), len(f[0].meshes))
+	}
+	kinds := f[0].Kinds()
+	if got, want := row(kinds, 0), "Mesh in the switches | 0.100 | 0.500 | 0 | 0.900 | 1.50 | 2.10 | 2.00 | +5.0 % | 9 | 1"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := row(kinds, 1); !strings.HasSuffix(got, "| 0 | 0 | – | 0 | 0") {
+		t.Errorf("without a span: %s", got)
+	}
+}
+
+func TestClimb(t *testing.T) {
+	o := scenarios.Objective{Percentile: 99.9, Below: 2_500_000, Errors: 0.01}
+	c := climbs([]scenarios.Ramp{
+		{Lab: "a", Pods: scenarios.SingleNode, Mesh: "ovs", Objective: o, Highest: 400, End: scenarios.EndGenerator,
+			Steps: []scenarios.RampStep{{Rate: 800}, {Rate: 400, Kept: true}, {Rate: 600}}},
+		{Lab: "a", Pods: scenarios.SingleNode, Mesh: "direct", Objective: o, Steps: []scenarios.RampStep{{Rate: 100}}},
+		{Lab: "b", Pods: scenarios.SingleNode, Mesh: "direct", Objective: o},
+	}, "")
+	if len(c) != 2 {
+		t.Fatalf("%d searches, want 2", len(c))
+	}
+	if got, want := c[0].Summary(), "The highest load that keeps p99.9 below 2.5 ms, with at most 1\u00a0% of requests failed: Mesh in the switches 400 requests/s; Plain switching none of those tried."; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for i, want := range []string{
+		"Mesh in the switches | 400 | 600 | 3 | the generator: it was late, and the mesh may do more",
+		"Plain switching | none of those tried | 100 | 1 | –",
+	} {
+		if got := row(c[0].Table(), i); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}

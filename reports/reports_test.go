@@ -131,6 +131,9 @@ func TestPageLoadsNothing(t *testing.T) {
 	r.Command = []string{"meshlab", `</pre><script>alert(2)</script>`}
 	page := string(read(t, write(t, r), "index.html"))
 	visible, data := split(t, page)
+	if !strings.Contains(visible, `content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"`) {
+		t.Error("nothing tells the browser that the page loads nothing")
+	}
 	if m := loads.FindString(visible); m != "" {
 		t.Errorf("the page loads something: %s", m)
 	}

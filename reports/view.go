@@ -75,6 +75,14 @@ func (v view) Command() string {
 	return strings.Join(words, " ")
 }
 
+// VerdictTitle is the heading of what was found.
+func (v view) VerdictTitle() string {
+	if v.doc.Live != nil {
+		return "So far"
+	}
+	return "Verdict"
+}
+
 // Data is the address of the link that saves the results. It is written as
 // an attribute as it is: base64 has nothing that ends one.
 func (v view) Data() (template.HTMLAttr, error) {
@@ -194,7 +202,11 @@ func (d *duet) Errors() []string {
 	for _, s := range d.sides {
 		if s.errors > 0 {
 			m := cells.Measure{Errors: s.errors, Requests: s.requests, Kinds: s.kinds}
-			all = append(all, fmt.Sprintf("%s: %s in %s requests (%s). Latencies are of the others", s.label, m.ErrorText(), format.Grouped(s.requests), m.KindsText()))
+			text := fmt.Sprintf("%s: %s in %s requests (%s)", s.label, m.ErrorText(), format.Grouped(s.requests), m.KindsText())
+			if s.errors < s.requests {
+				text += ". Latencies are of the others"
+			}
+			all = append(all, text)
 		}
 	}
 	return all
@@ -210,7 +222,7 @@ func (v view) Contents() []chapter {
 		id, title string
 		has       bool
 	}{
-		{"verdict", "Verdict", true},
+		{"verdict", v.VerdictTitle(), true},
 		{"sure", "How sure", len(v.duets) > 0},
 		{"ratios", "Ratios", v.doc.has(v.forestName()) || v.doc.has(v.ratioName())},
 		{"distributions", "Distributions", len(v.duets) > 0},
