@@ -1,0 +1,80 @@
+// Package print typesets reports for paper: a PDF made here, and LaTeX source
+// for a thesis. What it says, its tables and its figures are those of package
+// reports; it measures and decides nothing.
+package print
+
+import (
+	"fmt"
+	"time"
+
+	"meshlab.dev/meshlab/reports"
+	"meshlab.dev/meshlab/scenarios"
+)
+
+// Options are what the results themselves do not say.
+type Options struct {
+	Title  string // "" for the default
+	Author string // "" for none
+}
+
+const defaultTitle = "A mesh in the switches, Consul Connect and plain switching: response times"
+
+// paper is all that is typeset.
+type paper struct {
+	title, author string
+	date          time.Time // of the last run: the same results give the same bytes on any day
+	runs          []reports.Run
+}
+
+// newPaper arranges results. It returns an error when there is none or one
+// contradicts itself.
+func newPaper(results []*scenarios.Result, opt Options) (*paper, error) {
+	runs, err := reports.Runs(results)
+	if err != nil {
+		return nil, err
+	}
+	p := &paper{title: opt.Title, author: opt.Author, runs: runs}
+	if p.title == "" {
+		p.title = defaultTitle
+	}
+	for _, r := range results {
+		for _, t := range []time.Time{r.Started, r.Finished} {
+			if t.UTC().After(p.date) {
+				p.date = t.UTC().Truncate(time.Second)
+			}
+		}
+	}
+	return p, nil
+}
+
+// about tells of a run in a sentence.
+func about(r reports.Run) string {
+	e := r.Result.Environment
+	text := fmt.Sprintf("Measured on %s, with meshlab %s. Run %s.", r.When, or(e.Meshlab, "of unknown version"), r.ID)
+	if e.CPU != "" {
+		text += fmt.Sprintf(" Machine: %s, %d cores, %s, %s.", e.CPU, e.Cores, or(e.OS, "unknown system"), or(e.Kernel, "unknown kernel"))
+	}
+	return text
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// sources says what of the method is whose, with the numbers of references.
+const sources = "The thesis that these figures are set beside is [1]. Of the statistics of paired trials, the estimate is that of Hodges and Lehmann [2], the interval is Efron's accelerated bootstrap [3], the test Wilcoxon's for signed ranks [4], and the correction for several metrics and comparisons Holm's [5]. That latency has to be counted from the intended start of a request, lest the stalls of a system hide themselves (coordinated omission), is Tene's point [6]."
+
+// references are the works that sources numbers.
+func references() []string {
+	return []string{
+		"A. Kraus. Applicability of programmable network devices in service mesh architectures. AGH, Kraków, 2022. Table 4.",
+		"J. L. Hodges, Jr., and E. L. Lehmann. Estimates of location based on rank tests. The Annals of Mathematical Statistics 34 (2), 1963, pp. 598–611.",
+		"B. Efron. Better bootstrap confidence intervals. Journal of the American Statistical Association 82 (397), 1987, pp. 171–185.",
+		"F. Wilcoxon. Individual comparisons by ranking methods. Biometrics Bulletin 1 (6), 1945, pp. 80–83.",
+		"S. Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6 (2), 1979, pp. 65–70.",
+		"G. Tene. How not to measure latency. Talk, Strange Loop, 2015.",
+	}
+}
