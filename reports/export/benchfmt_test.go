@@ -92,6 +92,9 @@ func TestBenchstatComparesMeshes(t *testing.T) {
 			t.Errorf("benchstat has no table of %s", unit)
 		}
 	}
+	if len(table(t, text, "failed/op")) > 0 {
+		t.Error("no request failed, and there is a table of failures")
+	}
 }
 
 func TestBenchstatKeepsTheFirstAttemptApart(t *testing.T) {

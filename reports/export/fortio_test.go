@@ -68,6 +68,12 @@ func TestFortioFiles(t *testing.T) {
 		t.Fatalf("side: %+v", side)
 	}
 	near(t, "both trials' average", side.DurationHistogram.Avg, (2.25+3.25+4.25+5.25+1.25+3.25)/6000)
+	if sum := side.DurationHistogram.Sum; math.Abs(sum-0.0195) > 1e-12 {
+		t.Errorf("sum %v, want what the document has: 0.0195", sum)
+	}
+	if side.RetCodes[200] != 6 || side.RetCodes[-1] != 2 {
+		t.Errorf("codes %v, want 6 and 2", side.RetCodes)
+	}
 	near(t, "rate", side.ActualQPS, 1.5)
 	service := all["api, ovs (new), MN, service time, 2 of 8 failed"]
 	near(t, "its service time", service.DurationHistogram.Min, 0.001)
@@ -77,6 +83,31 @@ func near(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > 0.002*math.Abs(want) {
 		t.Errorf("%s = %v, want %v", what, got, want)
+	}
+}
+
+func TestFortioFilesOfTwoRunsStayApart(t *testing.T) {
+	files, err := WriteDir(t.TempDir(), "fortio", []*scenarios.Result{tiny(t), tiny(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, f := range files {
+		body, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var res fhttp.HTTPRunnerResults
+		if err := json.Unmarshal(body, &res); err != nil {
+			t.Fatal(err)
+		}
+		if res.RunnerResults.ID+".json" != filepath.Base(f) || seen[f] {
+			t.Errorf("%s has the id %s, or is there twice", f, res.RunnerResults.ID)
+		}
+		seen[f] = true
+	}
+	if len(seen) != 14 {
+		t.Errorf("%d files, want 14", len(seen))
 	}
 }
 

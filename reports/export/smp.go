@@ -1,7 +1,6 @@
 package export
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -84,17 +83,13 @@ func (d *smpDocument) add(r run) error {
 }
 
 // put appends a message. protojson varies its white space on purpose, so that
-// nobody relies on it: it is taken out.
+// nobody relies on it; it goes when the whole document is encoded.
 func put(list *[]json.RawMessage, m proto.Message) error {
 	body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return err
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, body); err != nil {
-		return err
-	}
-	*list = append(*list, compact.Bytes())
+	*list = append(*list, body)
 	return nil
 }
 

@@ -1,5 +1,6 @@
 // Package stats does the arithmetic on latencies: exact percentiles of raw
-// values, HDR histograms and their merging, medians and ratios. It knows
+// values, HDR histograms and their merging, medians and ratios; and the tests,
+// estimates and intervals of pairs of trials and of unpaired samples. It knows
 // nothing of cells, meshes or documents, and decides nothing.
 package stats
 
