@@ -225,7 +225,7 @@ func TestClimb(t *testing.T) {
 	o := scenarios.Objective{Percentile: 99.9, Below: 2_500_000, Errors: 0.01}
 	c := climbs([]scenarios.Ramp{
 		{Lab: "a", Pods: scenarios.SingleNode, Mesh: "ovs", Objective: o, Highest: 400, End: scenarios.EndGenerator,
-			Steps: []scenarios.RampStep{{Rate: 800}, {Rate: 400, Kept: true}, {Rate: 600}}},
+			Steps: []scenarios.RampStep{{Rate: 300}, {Rate: 800}, {Rate: 400, Kept: true}, {Rate: 600}}},
 		{Lab: "a", Pods: scenarios.SingleNode, Mesh: "direct", Objective: o, Steps: []scenarios.RampStep{{Rate: 100}}},
 		{Lab: "b", Pods: scenarios.SingleNode, Mesh: "direct", Objective: o},
 	}, "")
@@ -236,7 +236,7 @@ func TestClimb(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	for i, want := range []string{
-		"Mesh in the switches | 400 | 600 | 3 | the generator: it was late, and the mesh may do more",
+		"Mesh in the switches | 400 | 600 | 4 | the generator: it was late, and the mesh may do more",
 		"Plain switching | none of those tried | 100 | 1 | –",
 	} {
 		if got := row(c[0].Table(), i); got != want {

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
@@ -98,5 +99,27 @@ func TestLivePage(t *testing.T) {
 	}
 	if over := page(t, Options{}, sample.Result(sample.Nothing)); strings.Contains(over, `http-equiv="refresh"`) {
 		t.Error("the page of a run that is over loads itself again")
+	}
+}
+
+// A document of version 1 has no paired trials, and still gives a page.
+func TestOlderDocument(t *testing.T) {
+	old := sample.Result(sample.Small, sample.OnlyCells)
+	old.SchemaVersion, old.Scenarios = 1, nil
+	body, err := json.Marshal(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := scenarios.Read(bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	html := page(t, Options{}, r)
+	wellFormed(t, "page", []byte(html))
+	if !strings.Contains(html, "no confidence intervals and no verdict") {
+		t.Error("the page does not say that it has no verdict")
+	}
+	if got, err := Embedded(strings.NewReader(html)); err != nil || len(got) != 1 {
+		t.Errorf("read back from the page: %d results, %v", len(got), err)
 	}
 }
