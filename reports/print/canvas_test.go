@@ -43,7 +43,7 @@ func TestCanvas(t *testing.T) {
 		"rotated":    {func(c *canvas) { c.Rotate(math.Pi / 2); c.Stroke(line) }, []string{"10.00 10.00 m\n5.00 30.00 l"}},
 		"scaled":     {func(c *canvas) { c.Scale(2, 2); c.SetLineWidth(1.5); c.Stroke(line) }, []string{"50.00 20.00 l", "3.00 w"}},
 		"popped":     {func(c *canvas) { c.Push(); c.Scale(2, 2); c.Pop(); c.Stroke(line) }, []string{"30.00 15.00 l"}},
-		"dashed":     {func(c *canvas) { c.SetLineDash([]vg.Length{3, 1}, 0); c.Stroke(line) }, []string{"[3.00 1.00] 0.00 d"}},
+		"dashed":     {func(c *canvas) { c.SetLineDash([]vg.Length{3, 1}, 0); c.Stroke(line) }, []string{"[3.00 1.00] 0.00 d", "S\n/GS1 gs\n[] 0.00 d"}},
 		"no width":   {func(c *canvas) { c.SetLineWidth(0); c.Stroke(line) }, nil},
 		"image": {func(c *canvas) {
 			c.DrawImage(vg.Rectangle{Max: vg.Point{X: 4, Y: 4}}, image.NewRGBA(image.Rect(0, 0, 2, 2)))
