@@ -128,7 +128,7 @@ func TestShiftIsMadeOfDifferences(t *testing.T) {
 		if got.Low > got.Estimate || got.High < got.Estimate {
 			t.Fatalf("%+v: not inside its interval", got)
 		}
-		if got.Level < level && (got.Low != d[0] || got.High != d[len(d)-1]) {
+		if got.Level < level-1e-6 && (got.Low != d[0] || got.High != d[len(d)-1]) {
 			t.Fatalf("%+v: below the level, though there is more", got)
 		}
 		// Greater x, greater shift; and the interval mirrors.
