@@ -130,7 +130,7 @@ type MetricDecision struct {
 	Ratio     float64 `json:"ratio"`  // new / base: Hodges-Lehmann estimate
 	Low       float64 `json:"low"`    // 95 % interval: BCa bootstrap over pairs
 	High      float64 `json:"high"`
-	Bound     float64 `json:"bound"`      // one-sided 99 % upper bound of the ratio
+	Bound     float64 `json:"bound"`      // one-sided 99 % upper bound of the ratio: the larger of BCa's and the signed-rank test's
 	PValue    float64 `json:"p_value"`    // one-sided signed-rank test of ratio > 1
 	PAdjusted float64 `json:"p_adjusted"` // by Holm, over all metrics and comparisons of the run
 	Verdict   Verdict `json:"verdict"`
