@@ -49,7 +49,7 @@ func simulatedCalibration() CalibrateConfig {
 	return CalibrateConfig{
 		Lab: "hashicups", Scenario: "open", Request: "api", Pods: MultipleNodes, Mesh: "ovs", Environment: Host(),
 		Load:     OpenLoad{Arrivals: Poisson, Connections: 8, Requests: 100},
-		Verdicts: 6, LabStarts: 2, Effects: []float64{0.02, 0.2}, VerdictsPerEffect: 3, Seed: 1, resamples: 500,
+		Verdicts: 6, LabStarts: 2, Effects: []float64{0.02, 0.2, 0.3}, VerdictsPerEffect: 2, Seed: 1, resamples: 500,
 	}
 }
 
@@ -71,14 +71,14 @@ func TestCalibrate(t *testing.T) {
 	if c.Load.Rate != 220 || labs.knees != 2 { // half of 900, for two
 		t.Errorf("rate %v, %d knees measured", c.Load.Rate, labs.knees)
 	}
-	if len(c.Effects) != 2 {
+	if len(c.Effects) != 3 {
 		t.Fatalf("effects %+v", c.Effects)
 	}
 	small, large := c.Effects[0], c.Effects[1]
-	if small.Found["p50"] != 0 || small.Verdicts != 3 || small.Injected != 0.02 {
+	if small.Found["p50"] != 0 || small.Verdicts != 2 || small.Injected != 0.02 {
 		t.Errorf("2 %%: %+v", small)
 	}
-	if large.Found["p50"] != 3 || math.Abs(large.Reached-0.2) > 0.02 || c.Smallest != 0.2 {
+	if large.Found["p50"] != 2 || math.Abs(large.Reached-0.2) > 0.02 || c.Smallest != 0.2 {
 		t.Errorf("20 %%: %+v, smallest %v", large, c.Smallest)
 	}
 	// 0.2 of the base's p50 would reach 0.28: one correction at least.
@@ -88,7 +88,7 @@ func TestCalibrate(t *testing.T) {
 	if want := []int{0, 0, 0, 1, 1, 1}; !reflect.DeepEqual(labs.pairs[:6], want) {
 		t.Errorf("pairs of labs: %v", labs.pairs)
 	}
-	if last := labs.pairs[len(labs.pairs)-1]; last != 3 {
+	if last := labs.pairs[len(labs.pairs)-1]; last != 4 {
 		t.Errorf("the last effect has pair %d", last)
 	}
 	if want := []int{1, 1, 1, 1, 2, 1, 1}; !reflect.DeepEqual(labs.rounds[:7], want) {

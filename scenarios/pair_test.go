@@ -167,6 +167,22 @@ func TestDuetStopsAtLooks(t *testing.T) {
 	}
 }
 
+// What nothing can be concluded from ends at the next look: until then it may
+// turn out that the new variant fails, which is a FAIL.
+func TestDuetStopsAtALookWhenSilent(t *testing.T) {
+	g := simulation(3, same, same)
+	g.own50 = 0 // the warm-up is steady at once
+	g.after = func(n int, o *TrialOutcome) {
+		if n == warmUpChunks+2 {
+			o.Sides[1] = SideOutcome{Requests: 100, Errors: 100, ErrorKind: map[string]int{"timeout": 100}}
+		}
+	}
+	d := runSimulated(t, simulatedConfig("a", "b"), alive(t, g))
+	if c := d.Comparisons[0]; len(d.Trials) != 10 || c.Verdict != Inconclusive || !strings.Contains(c.Reason, "b answered no request of pair 2") {
+		t.Errorf("%d trials, %+v", len(d.Trials), c)
+	}
+}
+
 func TestDuetPreflight(t *testing.T) {
 	knees := []float64{1000, 500}
 	knee := func(_ context.Context, v int) (float64, error) { return knees[v], nil }
@@ -372,6 +388,34 @@ func TestDuetABBA(t *testing.T) {
 		if (trial.Sides[1].Requests > 0) == (trial.Sides[2].Requests > 0) || trial.Sides[0].Requests == 0 || trial.Seconds != 1 {
 			t.Errorf("trial %d: %d, %d and %d requests in %v s", i, trial.Sides[0].Requests, trial.Sides[1].Requests, trial.Sides[2].Requests, trial.Seconds)
 		}
+	}
+}
+
+// Labs that coexist come up once, for their knees: they are warmed up before
+// their first trial all the same, and only then.
+func TestDuetABBAWarmsUpAfterKnees(t *testing.T) {
+	g := simulation(5, same, simulatedSide{p50: 0.8, p99: 0.5})
+	g.own50 = 0 // steady at once
+	up := make(map[int]bool)
+	h := DuetHooks{
+		Use: func(_ context.Context, _, variant int) (ActiveSide, error) {
+			fresh := !up[variant]
+			up[variant] = true
+			return ActiveSide{Generator: g, Side: variant, Fresh: fresh}, nil
+		},
+		Knee:    func(context.Context, int) (float64, error) { return 1000, nil },
+		machine: quietMachine(),
+	}
+	c := simulatedConfig("a", "b")
+	c.Method, c.Rounds, c.Rule = ABBA, 1, Rule{Looks: []int{4}, Margins: DefaultRule(ABBA, 0).Margins}
+	d := runSimulated(t, c, h)
+	for i, trial := range d.Trials {
+		if want := map[int]float64{0: 4}[i]; trial.WarmUp.Seconds != want {
+			t.Errorf("trial %d: a warm-up of %v s, want %v", i, trial.WarmUp.Seconds, want)
+		}
+	}
+	if d.Variants[0].Starts != 1 || d.Variants[1].Starts != 1 || d.Rule.Hypotheses != 2 {
+		t.Errorf("starts %+v, %d hypotheses", d.Variants, d.Rule.Hypotheses)
 	}
 }
 

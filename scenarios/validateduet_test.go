@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"meshlab.dev/meshlab/scenarios/stats"
 )
@@ -70,6 +72,17 @@ func TestWriteAndReadPaired(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Error("what was read back is not what was written")
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compileSchema(t).Validate(file); err != nil { // it has no cells, and lists of nothing
+		t.Errorf("the file does not match the schema: %v", err)
 	}
 	// Whoever reads the document comes to the same verdicts.
 	d := got.Duets[0]
