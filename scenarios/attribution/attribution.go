@@ -96,7 +96,11 @@ func Attribute(way Way, captures []Capture, skip int) (Result, error) {
 	var traces []trace
 	for _, c := range captures {
 		seen := m.sort(c)
-		for _, root := range seen.roots() {
+		roots, broken := seen.roots(skip)
+		if broken > 0 {
+			r.Lost[errHoles.Error()] += broken
+		}
+		for _, root := range roots {
 			if root.number < skip {
 				continue
 			}

@@ -3,6 +3,7 @@ package attribution_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -171,6 +172,42 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestClientsInTurn: a client whose requests alternate with those of another
+// was idle between its own, which is not what the client's span is.
+func TestClientsInTurn(t *testing.T) {
+	w := newWorld(t, "hashicups", "ovs", "public-api")
+	for i := range 8 {
+		w.generation = i % 2
+		w.request("public-api", getCoffees)
+	}
+	r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
+	if !errors.Is(err, attribution.ErrNothing) || r.Lost["another request of the client was under way"] != 6 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+// TestCallsMissing: of some requests, even of most, a call was not seen at all.
+// They do not count as requests without it, as their neighbours show that
+// bytes are missing.
+func TestCallsMissing(t *testing.T) {
+	each(t, func(t *testing.T, lab, mesh string) {
+		const n = 8
+		w := coffees(t, lab, mesh, n)
+		each := len(w.Packets) / n
+		from, to := w.Packets[2*each].At, w.Packets[5*each].At // of the third request, and behind the fifth
+		caller := w.Packets[slices.IndexFunc(w.Packets, func(p attribution.Packet) bool { return p.Dst.Port() == 9341 || p.Dst.Port() == 19572 })]
+		port := caller.Src.Port()
+		w.Packets = slices.DeleteFunc(w.Packets, func(p attribution.Packet) bool {
+			return p.At >= from && p.At < to && (p.Src.Port() == port || p.Dst.Port() == port)
+		})
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
+		if err != nil || r.Requests != 2 {
+			t.Fatalf("%v, %d requests, lost %v", err, r.Requests, r.Lost)
+		}
+		w.compare(t, r.Spans)
+	})
+}
+
 // TestAtOnce: calls of different services at once are told apart, and their
 // time within the caller counts once. Calls of one service at once are not:
 // behind sidecars nothing says which is which.
@@ -300,6 +337,120 @@ func TestCaptureAfterCapture(t *testing.T) {
 		}
 		w.compare(t, r.Spans)
 	})
+}
+
+// TestPortsUsedAgain: connections that are closed and opened again between the
+// same ports begin anew, with other sequence numbers.
+func TestPortsUsedAgain(t *testing.T) {
+	each(t, func(t *testing.T, lab, mesh string) {
+		w := coffees(t, lab, mesh, 4)
+		for _, c := range w.connections {
+			c.asked, c.got = c.asked+1<<30, c.got-1<<30
+		}
+		w.now += 5_000_000
+		for range 4 {
+			w.request("public-api", getCoffees)
+		}
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Requests != 6 || r.Lost["the answer before it was not seen"] != 1 || len(r.Lost) != 1 {
+			t.Errorf("%d requests, lost %v", r.Requests, r.Lost)
+		}
+		w.compare(t, r.Spans)
+	})
+}
+
+// TestOvertakenAtFirst: the first answer that is seen of a connection comes in
+// another order than it was made.
+func TestOvertakenAtFirst(t *testing.T) {
+	each(t, func(t *testing.T, lab, mesh string) {
+		const n = 3
+		w := coffees(t, lab, mesh, n)
+		second := w.Packets[len(w.Packets)/n].At
+		// Of the first request nothing is seen but what the client sees.
+		w.Packets = slices.DeleteFunc(w.Packets, func(p attribution.Packet) bool {
+			return p.At < second && w.Ports[p.Port].Host != "client"
+		})
+		seen := map[string]bool{}
+		for i := range len(w.Packets) - answerPackets + 1 {
+			a, b, c := &w.Packets[i], &w.Packets[i+1], &w.Packets[i+2]
+			key := fmt.Sprint(a.Port, a.Src, a.Dst)
+			if w.Ports[a.Port].Side != attribution.Loopback || a.Payload != 1400 || a.Src != c.Src || a.Dst != c.Dst || seen[key] {
+				continue
+			}
+			a.At, b.At, c.At = c.At, a.At, b.At
+			seen[key] = true
+		}
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
+		if err != nil || r.Requests != n-1 {
+			t.Fatalf("%d requests, lost %v, %v", r.Requests, r.Lost, err)
+		}
+		w.compare(t, r.Spans)
+	})
+}
+
+// TestSlowRequests: a quarter of slow requests shows in the 95th percentile,
+// and in nothing else.
+func TestSlowRequests(t *testing.T) {
+	w := newWorld(t, "hashicups", "ovs", "frontend")
+	for i := range 13 {
+		w.request("frontend", nil)
+		if i%4 == 3 { // the client takes its time
+			w.now += 3_000_000
+		}
+	}
+	r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Spans[0]; r.Requests != 12 || math.Abs(s.Duration-0.02) > 1e-9 || math.Abs(s.P95-3.02) > 1e-9 {
+		t.Errorf("%d requests, the client %+v", r.Requests, s)
+	}
+}
+
+// TestTwoCallers: where two services of a host call the same instance at its
+// own address, and one of them within a call of the other, nobody can tell
+// whose call it is. A bind port tells.
+func TestTwoCallers(t *testing.T) {
+	const source = `
+name: callers
+nodes:
+  h1: { kind: host }
+  h2: { kind: host }
+  s1: { kind: switch }
+links:
+  - endpoints: ["h1:eth0", "s1:1"]
+  - endpoints: ["h2:eth0", "s1:2"]
+services:
+  outer: { node: h1, port: 8080, command: [web], upstreams: { inner: 9001, store: 9002 } }
+  inner: { node: h1, port: 8081, command: [web], upstreams: { store: 9003 } }
+  store: { node: h2, port: 8082, command: [web] }
+client:
+  upstreams: { outer: 9090 }
+`
+	lab, err := topo.Parse("callers.yaml", []byte(source), topo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mesh := range allMeshes {
+		w := newWorldOf(t, lab, mesh, "outer")
+		for range 3 {
+			w.request("outer", map[string][]string{"outer": {"inner"}, "inner": {"store"}})
+		}
+		r, err := attribution.Attribute(w.way, []attribution.Capture{w.Capture}, 1)
+		if mesh == "direct" {
+			if !errors.Is(err, attribution.ErrNothing) || !strings.Contains(err.Error(), "more than one exchange fits") {
+				t.Errorf("%s: %v, %+v", mesh, err, r)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", mesh, err)
+		}
+		w.compare(t, r.Spans)
+	}
 }
 
 func TestWrongWay(t *testing.T) {

@@ -71,7 +71,7 @@ type exchange struct {
 	number          int // on its connection, from 0
 	request, answer bytes
 	sent, answered  int64 // first byte of the request, last of the answer
-	whole           bool  // no byte is missing; else the times are those of what was seen
+	whole           bool  // no byte is missing; else the times are those in which bytes may be missing
 }
 
 // another is how far sequence numbers must be apart for a connection to be a
@@ -107,7 +107,9 @@ func exchanges(f flow, segments []segment) (all []exchange) {
 		if open {
 			now.number = len(all)
 			if !now.judge(segments[begin:end]) && now.number > 0 {
-				all[now.number-1].whole = false // it may be its end that is missing
+				// The end of the one before may be missing, or one between them.
+				prev := &all[now.number-1]
+				prev.whole, prev.answered = false, now.answered
 			}
 			all = append(all, now)
 		}

@@ -42,6 +42,7 @@ func (t trace) course() string {
 type seen struct {
 	*model
 	exchanges []exchange         // as their callers' hosts saw them, by the time they were sent
+	broken    []exchange         // of which bytes are missing
 	far       map[end][]flow     // connections as their servers' hosts saw them, but for loopback
 	segments  map[flow][]segment // of these, by time
 }
@@ -58,7 +59,13 @@ func (m *model) sort(c Capture) *seen {
 	s := &seen{model: m, far: map[end][]flow{}, segments: m.flows(packets, c.Ports)}
 	for f, segments := range s.segments {
 		if f.caller {
-			s.exchanges = append(s.exchanges, exchanges(f, segments)...)
+			for _, e := range exchanges(f, segments) {
+				if e.whole {
+					s.exchanges = append(s.exchanges, e)
+				} else {
+					s.broken = append(s.broken, e)
+				}
+			}
 		} else {
 			at := end{f.host, f.server, f.client.Port()}
 			s.far[at] = append(s.far[at], f)
@@ -77,9 +84,15 @@ type root struct {
 	alone  bool  // no other request of the client was under way
 }
 
-// roots finds the client's requests, by the times at which they were sent.
-func (s *seen) roots() (all []root) {
+// roots finds the client's requests, by the times at which they were sent, and
+// how many behind the first skip of their connection have bytes missing.
+func (s *seen) roots(skip int) (all []root, broken int) {
 	legs := s.firstLegs(s.Lab.Client.Node, s.up)
+	for _, e := range s.broken {
+		if e.begins(legs) && e.number >= skip {
+			broken++
+		}
+	}
 	last := map[flow]exchange{}
 	latest := -1 // the one that ends last so far
 	for _, e := range s.exchanges {
@@ -87,7 +100,7 @@ func (s *seen) roots() (all []root) {
 			continue
 		}
 		r := root{exchange: e, before: -1, alone: true}
-		if p, ok := last[e.flow]; ok && p.whole && p.number == e.number-1 && p.request.to == e.request.from {
+		if p, ok := last[e.flow]; ok && p.request.to == e.request.from {
 			r.before = p.answered
 		}
 		last[e.flow] = e
@@ -102,7 +115,7 @@ func (s *seen) roots() (all []root) {
 			latest = len(all) - 1
 		}
 	}
-	return all
+	return all, broken
 }
 
 // begins tells whether the flow is at the caller's end of one of the legs.
@@ -117,8 +130,6 @@ func (s *seen) trace(r root) (trace, error) {
 	switch {
 	case !r.alone:
 		return trace{}, errOverlap
-	case !r.whole:
-		return trace{}, errHoles
 	case r.before < 0:
 		return trace{}, errFirst
 	}
@@ -153,14 +164,17 @@ func (w *window) add(s step) { w.steps = append(w.steps, s) }
 // and takes them. That one is taken already is an error: it would belong to
 // two callers.
 func (w *window) hops(legs []leg, from, to int64) (all []hop, err error) {
+	for _, e := range w.broken {
+		if e.begins(legs) && e.sent <= to && e.answered >= from {
+			return nil, errHoles
+		}
+	}
 	at := sort.Search(len(w.exchanges), func(i int) bool { return w.exchanges[i].sent >= from })
 	for i := at; i < len(w.exchanges) && w.exchanges[i].sent <= to; i++ {
 		e := w.exchanges[i]
 		switch {
 		case !e.begins(legs):
 			continue
-		case !e.whole:
-			return nil, errHoles
 		case e.answered > to:
 			continue
 		case w.taken[i]:
