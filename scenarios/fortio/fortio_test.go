@@ -212,6 +212,35 @@ func TestRunCountsErrors(t *testing.T) {
 	}
 }
 
+func TestRunSpeaksOtherProtocols(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c)
+				c.Close()
+			}()
+		}
+	}()
+	spec := specFor("http://" + l.Addr().String())
+	spec.RequestSpec = scenarios.RequestSpec{Protocol: scenarios.TCPEcho, URL: spec.URL, Body: "beans"}
+	a, err := Run(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Requests != 42 || a.Errors != 0 || a.P50 <= 0 {
+		t.Errorf("%d requests, errors %v", a.Requests, a.ErrorKind)
+	}
+}
+
 func TestRunReconnectsWhenAsked(t *testing.T) {
 	url := serve(t, everyNth(2, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
