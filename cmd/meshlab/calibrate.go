@@ -153,7 +153,7 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 				return scenarios.DuetHooks{}, err
 			}
 			labs.delay = delay
-			return scenarios.DuetHooks{Open: labs.open, Knee: labs.knee, Costs: labs.costs}, nil
+			return scenarios.DuetHooks{Open: labs.open, Knee: labs.knee}, nil // costs are not part of a calibration
 		},
 	}, func(e scenarios.CalibrateEvent) { r.showCalibration(e) })
 	if err != nil {
