@@ -68,7 +68,7 @@ func TestCalibrate(t *testing.T) {
 		c.Confirmed["p50"] != 0 || c.Confirmed["p99"] != 0 || c.Undecided["p50"] != 0 || c.Pairs < 10 {
 		t.Errorf("got %+v", c)
 	}
-	if c.Load.Rate != 220 || labs.knees != 2 { // half of 900, for two
+	if c.Load.Rate != 150 || labs.knees != 2 { // a third of 900, for two
 		t.Errorf("rate %v, %d knees measured", c.Load.Rate, labs.knees)
 	}
 	if len(c.Effects) != 3 {

@@ -193,8 +193,8 @@ func TestDuetPreflight(t *testing.T) {
 	c := simulatedConfig("a", "b")
 	c.Load.Rate = 0
 	d := runSimulated(t, c, h)
-	// 0.5 / (1/1000 + 1/500) = 166.7 each.
-	if d.Load.Rate != 160 || len(d.Knee) != 2 || d.Knee[1] != (Knee{"b", 500}) {
+	// 1/3 / (1/1000 + 1/500) = 111.1 each.
+	if d.Load.Rate != 110 || len(d.Knee) != 2 || d.Knee[1] != (Knee{"b", 500}) {
 		t.Errorf("rate %v, knees %v", d.Load.Rate, d.Knee)
 	}
 	if len(d.Trials[0].Flags) > 0 {
@@ -224,12 +224,12 @@ func TestChooseRate(t *testing.T) {
 		knees  []float64
 		want   float64
 	}{
-		{"two of a kind", Alive, []float64{800, 800}, 200},
+		{"two of a kind", Alive, []float64{800, 800}, 130},
 		{"the most", Alive, []float64{1e6, 1e6}, 500},
 		{"the most of three", Alive, []float64{1e6, 1e6, 1e6}, 330},
-		{"one at a time", ABBA, []float64{900, 500}, 250},
+		{"one at a time", ABBA, []float64{900, 500}, 160},
 		{"one at a time, the most", ABBA, []float64{1e6, 1e6}, 1000},
-		{"slow", Alive, []float64{4.44, 4.44}, 1.1},
+		{"slow", Alive, []float64{4.44, 4.44}, 0.74},
 		{"dead", Alive, []float64{100, 0}, 0},
 		{"no knee", Alive, nil, 0},
 		{"no number", Alive, []float64{math.NaN(), 1}, 0},
@@ -610,5 +610,5 @@ func TestMachineTimes(t *testing.T) {
 func ExampleChooseRate() {
 	// ovs answers 2,000 requests per second alone, consul-connect 400.
 	fmt.Println(ChooseRate(Alive, []float64{2000, 400}))
-	// Output: 160
+	// Output: 110
 }

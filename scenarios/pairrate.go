@@ -5,17 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 )
 
 // mostRate is the highest sum of rates that is chosen without being asked for:
 // the generator is known to be on time up to there.
 const mostRate = 1000.0
 
+// kneeAim is the share of the knee that a chosen rate takes. Half of it is
+// where latency begins to be a matter of chance: two equal labs on 2 cores, at
+// a third: log ratios of the p50 spread by 0.02 from trial to trial, at half
+// by 0.07.
+const kneeAim = 1.0 / 3
+
 // ChooseRate returns a rate per second and variant that loads the machine to
-// at most half of its knee, rounded down to two digits. Knees are rates that
-// the variants reach alone. Live together, they share the machine: each
+// at most a third of its knee, rounded down to two digits. Knees are rates
+// that the variants reach alone. Live together, they share the machine: each
 // request of variant i takes 1/knee_i of it, so with k variants the sum of
-// rates is 0.5 / mean(1/knee), and each gets one k-th. One at a time (ABBA),
+// rates is 1/3 / mean(1/knee), and each gets one k-th. One at a time (ABBA),
 // the slowest variant decides. All rates together are 1,000 at most. It
 // returns 0 when a knee is not above 0.
 func ChooseRate(m Method, knees []float64) float64 {
@@ -23,7 +30,7 @@ func ChooseRate(m Method, knees []float64) float64 {
 	if !(load > 0) || math.IsInf(load, 0) {
 		return 0
 	}
-	rate, most := kneeLimit/load, mostRate
+	rate, most := kneeAim/load, mostRate
 	if m != ABBA {
 		most /= float64(len(knees))
 	}
@@ -73,12 +80,78 @@ func (r *duetRun) preflight(ctx context.Context, labs duetLabs) error {
 		if err != nil {
 			return fmt.Errorf("find the knee of %s: %w", v.Name, err)
 		}
-		knees[i] = k
-		r.duet.Knee = append(r.duet.Knee, Knee{Variant: v.Name, Rate: k})
+		if knees[i], err = r.openKnee(ctx, labs, i, k); err != nil {
+			return fmt.Errorf("find the knee of %s: %w", v.Name, err)
+		}
+		r.duet.Knee = append(r.duet.Knee, Knee{Variant: v.Name, Rate: knees[i]})
 	}
 	if r.duet.Load.Rate == 0 {
 		r.duet.Load.Rate = ChooseRate(r.c.Method, knees)
 	}
 	r.load = offered(r.c.Method, r.duet.Load.Rate, knees)
 	return nil
+}
+
+// The probe that tells how much of the machine an open loop takes.
+const (
+	probeRate = 100.0 // requests per second
+	probeTime = 3 * time.Second
+	idleTime  = time.Second
+)
+
+// openKnee returns the rate at which an open loop of one variant would keep
+// all processors busy, by what a probe at a low rate takes of them above what
+// is used without load. It is less than what a closed loop reaches, where
+// every wake-up serves several requests; closed is returned when it is not.
+func (r *duetRun) openKnee(ctx context.Context, labs duetLabs, variant int, closed float64) (float64, error) {
+	at, err := labs.use(ctx, variant)
+	if err != nil {
+		return 0, err
+	}
+	spec := TrialSpec{
+		Requests: int(probeRate * probeTime.Seconds()), Rate: probeRate, Arrivals: r.duet.Load.Arrivals,
+		Seed: r.seed(1, 0, 3000+variant), Limit: 4*probeTime + 15*time.Second, Only: []int{at.Side},
+	}
+	// The first one wakes everything up.
+	if _, err := ask(ctx, at.Generator, spec); err != nil {
+		return 0, err
+	}
+	busy, took, err := busyDuring(func() error {
+		_, err := ask(ctx, at.Generator, spec)
+		return err
+	})
+	if err != nil || took < probeTime/2 { // a generator that only makes numbers up
+		return closed, err
+	}
+	idle, _, err := busyDuring(func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(idleTime):
+			return nil
+		}
+	})
+	if err != nil || busy <= idle {
+		return closed, err
+	}
+	return min(closed, probeRate*(1-idle)/(busy-idle)), nil
+}
+
+// busyDuring returns the share of processor time that was used while do ran.
+func busyDuring(do func() error) (busy float64, took time.Duration, err error) {
+	before, err := readCPUTimes()
+	if err != nil {
+		return 0, 0, err
+	}
+	begin := time.Now()
+	if err := do(); err != nil {
+		return 0, 0, err
+	}
+	took = time.Since(begin)
+	after, err := readCPUTimes()
+	if err != nil {
+		return 0, 0, err
+	}
+	_, busy = after.minus(before).ratios()
+	return busy, took, nil
 }
