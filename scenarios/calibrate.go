@@ -29,6 +29,8 @@ type CalibrateConfig struct {
 	VerdictsPerEffect int
 	Seed              uint64
 
+	Earlier *Calibration // a study of the same that ended early, to go on with; nil: none
+
 	resamples int // as in DuetConfig
 }
 
@@ -39,7 +41,13 @@ type CalibrateHooks struct {
 	// labs from 0: when it is another one than at the last call, the labs must
 	// be fresh. Round 2 of a duet needs fresh ones too, as ever.
 	Duet func(ctx context.Context, pair int, delay time.Duration) (DuetHooks, error)
+	// Store keeps what the study has come to after each verdict, so that it can
+	// go on from there; nil: nothing is kept.
+	Store func(*Calibration) error
 }
+
+// ErrOtherStudy tells that an earlier calibration is of something else.
+var ErrOtherStudy = errors.New("the earlier calibration is of another load, lab, mesh or machine")
 
 // CalibrateEvent tells how far a calibration is. One is sent for each event of
 // a duet, and one at the end.
@@ -90,7 +98,12 @@ func Calibrate(ctx context.Context, c CalibrateConfig, h CalibrateHooks, observe
 	r.result = Calibration{
 		Fingerprint: c.Environment.Sum(), Made: r.started.UTC().Truncate(time.Second), Meshlab: c.Environment.Meshlab,
 		Lab: c.Lab, Scenario: c.Scenario, Request: c.Request, Mesh: c.Mesh, Load: c.Load,
-		FalseFails: zeroCounts(), Confirmed: zeroCounts(), Undecided: zeroCounts(), Effects: []Effect{},
+		FalseFails: zeroCounts(), Confirmed: zeroCounts(), Undecided: zeroCounts(), Effects: []Effect{}, Ratios: make(map[string][]float64),
+	}
+	if c.Earlier != nil {
+		if err := r.goOn(*c.Earlier); err != nil {
+			return nil, err
+		}
 	}
 	err = r.run(ctx)
 	if observe != nil {
@@ -148,8 +161,43 @@ type calibration struct {
 	event   CalibrateEvent
 }
 
+// goOn takes an earlier study as what has been done.
+func (r *calibration) goOn(earlier Calibration) error {
+	e, c := earlier, r.result
+	e.Load.Rate, c.Load.Rate = 0, 0
+	if e.Fingerprint != c.Fingerprint || e.Lab != c.Lab || e.Scenario != c.Scenario || e.Request != c.Request || e.Mesh != c.Mesh || e.Load != c.Load ||
+		r.c.Load.Rate != 0 && r.c.Load.Rate != earlier.Load.Rate {
+		return ErrOtherStudy
+	}
+	made, meshlab := r.result.Made, r.result.Meshlab
+	r.result = earlier
+	r.result = r.sofar() // of its own
+	r.result.Made, r.result.Meshlab = made, meshlab
+	r.done = earlier.Verdicts
+	r.pairs = int(math.Round(earlier.Pairs * float64(earlier.Verdicts)))
+	if earlier.P50 > 0 {
+		r.base = []float64{earlier.P50}
+	}
+	for _, e := range earlier.Effects {
+		r.done += e.Verdicts
+	}
+	return nil
+}
+
+// keep hands out what has been done.
+func (r *calibration) keep() error {
+	if r.h.Store == nil {
+		return nil
+	}
+	c := r.sofar()
+	if err := r.h.Store(&c); err != nil {
+		return fmt.Errorf("keep the calibration: %w", err)
+	}
+	return nil
+}
+
 func (r *calibration) run(ctx context.Context) error {
-	for i := range r.c.Verdicts {
+	for i := r.result.Verdicts; i < r.c.Verdicts; i++ {
 		pair := i * r.c.LabStarts / r.c.Verdicts
 		r.event = CalibrateEvent{Verdict: i + 1, Of: r.c.Verdicts}
 		d, err := r.duet(ctx, pair, 0, DuetConfig{})
@@ -158,6 +206,9 @@ func (r *calibration) run(ctx context.Context) error {
 		}
 		r.count(d)
 		r.result.LabStarts = pair + 1
+		if err := r.keep(); err != nil {
+			return err
+		}
 	}
 	for i, effect := range r.c.Effects {
 		if err := r.effect(ctx, r.c.LabStarts+i, effect); err != nil {
@@ -172,6 +223,9 @@ func (r *calibration) count(d *Duet) {
 	first, last := firstRound(d), d.Comparisons[0]
 	byMetric := false
 	for i, m := range first.Metrics {
+		if m.Ratio > 0 {
+			r.result.Ratios[m.Metric] = append(r.result.Ratios[m.Metric], m.Ratio)
+		}
 		switch {
 		case m.Verdict == Fail && first.Verdict == Fail:
 			byMetric = true
@@ -197,6 +251,9 @@ func (r *calibration) count(d *Duet) {
 			r.base = append(r.base, p50)
 		}
 	}
+	if len(r.base) > 0 {
+		r.result.P50 = stats.Median(r.base)
+	}
 	r.result.Verdicts++
 	r.result.Pairs = float64(r.pairs) / float64(r.result.Verdicts)
 	if r.result.Load.Rate == 0 {
@@ -215,40 +272,56 @@ func firstRound(d *Duet) Comparison {
 
 // effect finds the delay of an effect, and makes its verdicts.
 func (r *calibration) effect(ctx context.Context, pair int, effect float64) error {
-	r.event = CalibrateEvent{Effect: effect, Tuning: true, Of: r.c.VerdictsPerEffect}
-	delay, err := r.tune(ctx, pair, effect)
-	if err != nil {
-		return fmt.Errorf("find the delay: %w", err)
-	}
-	r.result.Effects = append(r.result.Effects, Effect{Injected: effect, Delay: delay, Found: zeroCounts()})
-	e := &r.result.Effects[len(r.result.Effects)-1]
-	var ratios []float64
-	pairs := 0
-	for i := range r.c.VerdictsPerEffect {
-		r.event = CalibrateEvent{Effect: effect, Verdict: i + 1, Of: r.c.VerdictsPerEffect}
-		d, err := r.duet(ctx, pair, delay, DuetConfig{Rounds: 1})
+	at := slices.IndexFunc(r.result.Effects, func(e Effect) bool { return e.Injected == effect })
+	if at < 0 {
+		r.event = CalibrateEvent{Effect: effect, Tuning: true, Of: r.c.VerdictsPerEffect}
+		delay, err := r.tune(ctx, pair, effect)
 		if err != nil {
-			return fmt.Errorf("verdict %d of %d: %w", i+1, r.c.VerdictsPerEffect, err)
+			return fmt.Errorf("find the delay: %w", err)
+		}
+		at = len(r.result.Effects)
+		r.result.Effects = append(r.result.Effects, Effect{Injected: effect, Delay: delay, Found: zeroCounts()})
+	}
+	e := &r.result.Effects[at]
+	pairs := int(math.Round(e.Pairs * float64(e.Verdicts)))
+	for e.Verdicts < r.c.VerdictsPerEffect {
+		r.event = CalibrateEvent{Effect: effect, Verdict: e.Verdicts + 1, Of: r.c.VerdictsPerEffect}
+		d, err := r.duet(ctx, pair, e.Delay, DuetConfig{Rounds: 1})
+		if err != nil {
+			return fmt.Errorf("verdict %d of %d: %w", e.Verdicts+1, r.c.VerdictsPerEffect, err)
 		}
 		for _, m := range d.Comparisons[0].Metrics {
 			if m.Verdict == Fail && d.Comparisons[0].Verdict == Fail {
 				e.Found[m.Metric]++
 			}
 			if m.Metric == "p50" && m.Ratio > 0 {
-				ratios = append(ratios, m.Ratio)
+				e.Ratios = append(e.Ratios, m.Ratio)
 			}
 		}
 		pairs += len(d.Trials)
 		e.Verdicts++
 		e.Pairs = float64(pairs) / float64(e.Verdicts)
-		if len(ratios) > 0 {
-			e.Reached = stats.Median(ratios) - 1
+		if len(e.Ratios) > 0 {
+			e.Reached = stats.Median(e.Ratios) - 1
+		}
+		r.result.Smallest = smallestFound(r.result.Effects)
+		if err := r.keep(); err != nil {
+			return err
 		}
 	}
-	if found := float64(e.Found["p50"]) / float64(e.Verdicts); found >= foundShare && r.result.Smallest == 0 {
-		r.result.Smallest = effect
-	}
 	return nil
+}
+
+// smallestFound is the smallest effect that was found often enough; 0: none.
+func smallestFound(effects []Effect) float64 {
+	smallest := 0.0
+	for _, e := range effects {
+		found := e.Verdicts > 0 && float64(e.Found["p50"])/float64(e.Verdicts) >= foundShare
+		if found && (smallest == 0 || e.Injected < smallest) {
+			smallest = e.Injected
+		}
+	}
+	return smallest
 }
 
 // tune finds the delay that makes the p50 larger by the effect: it tries what
@@ -321,9 +394,17 @@ func (r *calibration) report(e DuetEvent) {
 func (r *calibration) sofar() Calibration {
 	c := r.result
 	c.FalseFails, c.Confirmed, c.Undecided = maps.Clone(c.FalseFails), maps.Clone(c.Confirmed), maps.Clone(c.Undecided)
+	c.Ratios = maps.Clone(c.Ratios)
+	for m := range c.Ratios {
+		c.Ratios[m] = slices.Clone(c.Ratios[m])
+	}
+	if c.Ratios == nil { // of a study that kept none
+		c.Ratios = make(map[string][]float64)
+	}
 	c.Effects = slices.Clone(c.Effects)
 	for i := range c.Effects {
 		c.Effects[i].Found = maps.Clone(c.Effects[i].Found)
+		c.Effects[i].Ratios = slices.Clone(c.Effects[i].Ratios)
 	}
 	return c
 }

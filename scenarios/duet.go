@@ -241,8 +241,15 @@ type Calibration struct {
 	Confirmed   map[string]int `json:"confirmed"`    // of the false FAILs, by metric: those that fresh labs confirmed
 	Undecided   map[string]int `json:"inconclusive"` // by metric
 	Pairs       float64        `json:"pairs"`        // per verdict: mean
+	P50         float64        `json:"p50_ms"`       // of the base: median over verdicts
 	Effects     []Effect       `json:"effects"`      // in the order of Injected
-	Smallest    float64        `json:"smallest"`     // the smallest Injected that was found in 95 % of verdicts or more; 0: none
+
+	// Ratios of each verdict, by metric. Verdicts of one pair of labs follow
+	// each other; what they have in common is how much two labs of one kind
+	// differ.
+	Ratios map[string][]float64 `json:"ratios,omitempty"`
+
+	Smallest float64 `json:"smallest"` // the smallest Injected that was found in 95 % of verdicts or more; 0: none
 }
 
 // Effect is how often a delay that was added on purpose was found.
@@ -251,6 +258,7 @@ type Effect struct {
 	Delay    time.Duration  `json:"delay_ns"` // that the service added
 	Reached  float64        `json:"reached"`  // median of the p50 ratios less 1
 	Verdicts int            `json:"verdicts"`
-	Found    map[string]int `json:"found"` // FAILs, by metric; they are not measured again
-	Pairs    float64        `json:"pairs"` // per verdict: mean
+	Found    map[string]int `json:"found"`            // FAILs, by metric; they are not measured again
+	Pairs    float64        `json:"pairs"`            // per verdict: mean
+	Ratios   []float64      `json:"ratios,omitempty"` // of the p50, by verdict
 }

@@ -85,7 +85,7 @@ func (w Waterfall) validate() error {
 		return err
 	}
 	for i, s := range w.Spans {
-		err := errors.Join(number("start_ms", s.Start), number("length_ms", s.Duration), number("p95_ms", s.P95))
+		err := errors.Join(number("start_ms", s.Start), number("length_ms", s.Duration), number("p95_ms", s.P95), number("within_ms", s.Within))
 		if err == nil && s.Depth < 0 {
 			err = fmt.Errorf("depth %d", s.Depth)
 		}
@@ -106,8 +106,13 @@ func (c Calibration) validate() error {
 	err := errors.Join(
 		countsWithin("false_fails", c.FalseFails, c.Verdicts), countsWithin("confirmed", c.Confirmed, c.Verdicts),
 		countsWithin("inconclusive", c.Undecided, c.Verdicts), number("pairs", c.Pairs), number("smallest", c.Smallest),
-		number("load.rate_per_second", c.Load.Rate),
+		number("load.rate_per_second", c.Load.Rate), number("p50_ms", c.P50),
 	)
+	for metric, all := range c.Ratios {
+		for i, v := range all {
+			err = errors.Join(err, number(fmt.Sprintf("ratios[%s][%d]", metric, i), v))
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/reports/gate"
 	"meshlab.dev/meshlab/scenarios"
 )
@@ -25,6 +26,7 @@ type calibrateFlags struct {
 	labStarts            int
 	effects              []int
 	seed                 uint64
+	fresh                bool
 }
 
 func newCalibrate() *cobra.Command {
@@ -38,7 +40,8 @@ answer later on purpose, by 5, 10 and 20 % of the median, and count how often th
 is found. Verdicts and reports made on this machine state the outcome.
 
 A verdict is made by the same code and the same rule as that of 'meshlab compare',
-and takes some 10 to 60 seconds.`,
+and takes half a minute to two. What is done is kept after each: the same command
+goes on where an earlier one was interrupted; --fresh begins anew.`,
 		Example: `  meshlab calibrate
   meshlab calibrate hashicups --only api --verdicts 200 --per-effect 60`,
 		Args: cobra.MaximumNArgs(1),
@@ -52,6 +55,7 @@ and takes some 10 to 60 seconds.`,
 	fl.IntVar(&f.labStarts, "lab-starts", 0, "pairs of labs that these are spread over, one after the other (default: one for 10 verdicts)")
 	fl.IntSliceVar(&f.effects, "effects", []int{5, 10, 20}, "delays to add on purpose, in per cent of the median")
 	fl.IntVar(&f.perEffect, "per-effect", 10, "verdicts for each of them")
+	fl.BoolVar(&f.fresh, "fresh", false, "do not go on with an earlier study")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of arrivals and order (default: random)")
 	return c
 }
@@ -99,17 +103,13 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	if err != nil {
 		return err
 	}
-	cal, err := r.calibrate(ctx, cfg, plans[0])
+	cal, err := r.calibrate(ctx, cfg, plans[0], f.fresh)
 	p.stop()
 	if err != nil {
-		if cal != nil && cal.Verdicts > 0 {
-			printCalibration(c.ErrOrStderr(), cal) // hours of work, perhaps
-			fmt.Fprintln(c.ErrOrStderr(), "It is not stored, for it is not complete.")
+		if cal != nil && cal.Verdicts > 0 && ctx.Err() != nil && !errors.Is(err, supervisor.ErrLeft) {
+			return fmt.Errorf("interrupted; no lab is left. %d verdicts are kept: the same command goes on from there", cal.Verdicts)
 		}
 		return interrupted(ctx, err)
-	}
-	if err := scenarios.StoreCalibration(calibrationDir(), cal); err != nil {
-		return err
 	}
 	if wantJSON(c) {
 		return json.NewEncoder(c.OutOrStdout()).Encode(cal)
@@ -119,9 +119,9 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	return nil
 }
 
-// calibrate makes the verdicts. Labs stay up until the study asks for another
-// pair.
-func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConfig, plan duetPlan) (_ *scenarios.Calibration, err error) {
+// calibrate makes the verdicts, and keeps each. Labs stay up until the study
+// asks for another pair.
+func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConfig, plan duetPlan, anew bool) (_ *scenarios.Calibration, err error) {
 	defer func() { err = errors.Join(err, r.fleet.remove(ctx)) }()
 	var labs *duetLabs
 	current := -1
@@ -144,6 +144,15 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 	}
 	r.res.Environment.Fingerprint = r.res.Environment.Sum()
 	cfg.Environment = r.res.Environment
+	if !anew {
+		cfg.Earlier, err = scenarios.LoadCalibration(calibrationDir(), r.res.Environment.Fingerprint)
+		if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) {
+			return nil, err
+		}
+		if cfg.Earlier != nil {
+			r.p.line("  an earlier study has %d verdicts of %s in %s under %s; it goes on", cfg.Earlier.Verdicts, dash(cfg.Earlier.Request), cfg.Earlier.Lab, cfg.Earlier.Mesh)
+		}
+	}
 	begin := time.Now()
 	const step = "calibrate"
 	r.p.start(step)
@@ -155,7 +164,11 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 			labs.delay = delay
 			return scenarios.DuetHooks{Open: labs.open, Knee: labs.knee}, nil // costs are not part of a calibration
 		},
+		Store: func(c *scenarios.Calibration) error { return scenarios.StoreCalibration(calibrationDir(), c) },
 	}, func(e scenarios.CalibrateEvent) { r.showCalibration(e) })
+	if errors.Is(err, scenarios.ErrOtherStudy) {
+		return nil, usageError{fmt.Errorf("%w; --fresh replaces it", err)}
+	}
 	if err != nil {
 		return cal, err
 	}
@@ -164,7 +177,7 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 }
 
 // showCalibration tells how far a calibration is: on a terminal all the time,
-// in a pipe after every tenth verdict.
+// in a pipe after each verdict.
 func (r *measurement) showCalibration(e scenarios.CalibrateEvent) {
 	what := "against itself"
 	switch {
@@ -177,8 +190,8 @@ func (r *measurement) showCalibration(e scenarios.CalibrateEvent) {
 	text := fmt.Sprintf("%s: verdict %d of %d, pair %d; false alarms so far: p50 %d, p99 %d; about %s left",
 		what, e.Verdict, e.Of, e.Duet.Done+1, c.FalseFails["p50"], c.FalseFails["p99"], e.Left.Round(time.Minute))
 	r.report(text)
-	if !r.p.tty && e.Duet.Phase == scenarios.PhaseDone && e.Verdict%10 == 0 {
-		r.p.line("  %s", text)
+	if !r.p.tty && e.Duet.Phase == scenarios.PhaseDone && !e.Tuning {
+		r.p.line("  %s: verdict %d of %d%s, after %s", what, e.Verdict, e.Of, ratios(e.Duet.Comparisons), e.Elapsed.Round(time.Second))
 	}
 }
 

@@ -113,6 +113,12 @@ func (r *measurement) finish(dir string) (string, error) {
 	if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) {
 		return "", err
 	}
+	if cal != nil { // without the single verdicts
+		cal.Ratios = nil
+		for i := range cal.Effects {
+			cal.Effects[i].Ratios = nil
+		}
+	}
 	r.res.Calibration = cal
 	return store(dir, r.res)
 }
