@@ -45,9 +45,10 @@ check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds
 	go test -race ./...
 	go test -run '^Fuzz' ./...
 
-bench: deps ## what the meshes themselves cost, interleaved, as ratios: a few minutes
+bench: deps ## what the meshes themselves cost, as ratios, and the generator beside wrk and Fortio, if wrk is there: minutes
 	$(BIN) bench single-upstream --mesh $(MESHES) --connections 1,8,64 --requests 5000 --repeats 6 --out results/bench
 	$(BIN) report results/bench/latest.json --out results/bench/report
+	go test -v -run '^$$' -bench '^BenchmarkOthers$$' -benchtime 1x ./scenarios/openloop
 
 fuzz: ## run each fuzz target for FUZZ=60s
 	@set -e; grep -r --include='*_test.go' -H -o '^func Fuzz[A-Za-z0-9_]*' . | sort | \

@@ -135,7 +135,7 @@ func (c *contents) arrange(v view) {
 	c.chapter("Where the time goes, and the highest load")
 	for _, w := range v.falls {
 		f, err := w.figure()
-		c.figure("Where the time of one request goes: "+w.Title()+"; medians.", f, err)
+		c.figure("Where the time of one request goes: "+w.Title()+"; means over the middle half of the requests.", f, err)
 		c.table(w.Kinds())
 	}
 	for _, r := range v.climbs {

@@ -219,6 +219,17 @@ func TestFallKinds(t *testing.T) {
 	if got := row(kinds, 1); !strings.HasSuffix(got, "| 0 | 0 | – | 0 | 0") {
 		t.Errorf("without a span: %s", got)
 	}
+	spans := f[0].SpanTable()
+	for i, want := range map[int]string{3: "service | 0 | 1.40 | 0.400 | 0", 4: "service | 0 | 0.500 | – | 0"} {
+		if got := row(spans, i); !strings.HasSuffix(got, want) {
+			t.Errorf("span %d: got %s, want it to end in %s", i, got, want)
+		}
+	}
+	for _, caption := range []string{kinds.Caption, spans.Caption} {
+		if strings.Contains(caption, "median") || !strings.Contains(caption, "means over the middle half of the requests") {
+			t.Errorf("caption %q", caption)
+		}
+	}
 }
 
 func TestClimb(t *testing.T) {
@@ -241,6 +252,52 @@ func TestClimb(t *testing.T) {
 	} {
 		if got := row(c[0].Table(), i); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestPercentileNames(t *testing.T) {
+	for p, want := range map[float64]string{50: "p50", 99: "p99", 99.9: "p99.9", 99.99: "p99.99"} {
+		c := climb{ramps: []scenarios.Ramp{{Objective: scenarios.Objective{Percentile: p, Below: 20_000_000}}}}
+		if got := c.Objective(); got != want+" below 20 ms" {
+			t.Errorf("%v: got %q", p, got)
+		}
+	}
+}
+
+func TestFlagSummary(t *testing.T) {
+	clear, flagged := scenarios.Trial{}, scenarios.Trial{Flags: []scenarios.Flag{{}}}
+	for _, tt := range []struct {
+		trials []scenarios.Trial
+		want   string
+	}{
+		{[]scenarios.Trial{clear, clear}, "None of the 2 trials was disturbed."},
+		{[]scenarios.Trial{clear, flagged}, "1 of 2 trials was disturbed. None was dropped."},
+		{[]scenarios.Trial{flagged, clear, flagged}, "2 of 3 trials were disturbed. None was dropped."},
+	} {
+		s := section{duets: []*duet{{Duet: scenarios.Duet{Trials: tt.trials}}}}
+		if got := s.flagSummary(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestCeilingIsMissedByClosedLoopsOnly(t *testing.T) {
+	const alarm = "bottleneck of the closed loop"
+	for _, tt := range []struct {
+		name  string
+		cells bool
+	}{{"closed loop", true}, {"paired trials", false}} {
+		r := sample.Result(sample.Small)
+		r.Ceiling = nil
+		if !tt.cells {
+			r.Cells = nil
+		}
+		dir := write(t, r)
+		for _, file := range []string{"index.html", "report.md"} {
+			if got := strings.Contains(string(read(t, dir, file)), alarm); got != tt.cells {
+				t.Errorf("%s: %s speaks of the %s: %v", tt.name, file, alarm, got)
+			}
 		}
 	}
 }

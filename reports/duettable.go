@@ -174,7 +174,11 @@ func (s *section) flagSummary() string {
 	if flagged == 0 {
 		return fmt.Sprintf("None of the %s was disturbed.", format.Plural(all, "trial"))
 	}
-	return fmt.Sprintf("%s of %s were disturbed. None was dropped.", format.Grouped(flagged), format.Plural(all, "trial"))
+	were := "were"
+	if flagged == 1 {
+		were = "was"
+	}
+	return fmt.Sprintf("%s of %s %s disturbed. None was dropped.", format.Grouped(flagged), format.Plural(all, "trial"), were)
 }
 
 // CostTable has a line for each variant.

@@ -73,3 +73,25 @@ func TestCommand(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestDefaultTitle(t *testing.T) {
+	for _, tt := range []struct {
+		meshes []string
+		want   string
+	}{
+		{[]string{"direct", "ovs", "consul-connect"}, "A mesh in the switches, Consul Connect and plain switching: response times"},
+		{[]string{"consul-connect", "ovs"}, "A mesh in the switches and Consul Connect: response times"},
+		{[]string{"direct"}, "Plain switching: response times"},
+		{[]string{"été", "direct"}, "Plain switching and été: response times"},
+		{[]string{"été"}, "Été: response times"},
+		{nil, "Response times"},
+	} {
+		var r scenarios.Result
+		for _, m := range tt.meshes {
+			r.Meshes = append(r.Meshes, scenarios.MeshInfo{Name: m})
+		}
+		if got := DefaultTitle([]*scenarios.Result{&r, &r}); got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.meshes, got, tt.want)
+		}
+	}
+}

@@ -10,9 +10,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"meshlab.dev/meshlab/reports/figures"
+	"meshlab.dev/meshlab/reports/internal/cells"
 	"meshlab.dev/meshlab/reports/internal/thesis"
 	"meshlab.dev/meshlab/scenarios"
 )
@@ -29,7 +34,41 @@ type Live struct {
 	Refresh  time.Duration // after which the page loads itself again; one second at least
 }
 
-const defaultTitle = "A mesh in the switches, Consul Connect and plain switching: response times"
+// DefaultTitle is the title of a report without one: it names the meshes of
+// the results.
+func DefaultTitle(results []*scenarios.Result) string {
+	there := map[string]bool{}
+	order := []string{cells.OVS, cells.Connect, cells.Direct}
+	for _, r := range results {
+		for _, m := range r.Meshes {
+			there[m.Name] = true
+			if !slices.Contains(order, m.Name) {
+				order = append(order, m.Name)
+			}
+		}
+	}
+	var names []string
+	for _, mesh := range order {
+		switch {
+		case !there[mesh]:
+		case mesh == cells.OVS:
+			names = append(names, "a mesh in the switches")
+		case mesh == cells.Direct:
+			names = append(names, "plain switching")
+		default:
+			names = append(names, cells.Label(mesh))
+		}
+	}
+	if len(names) == 0 {
+		return "Response times"
+	}
+	title := names[0]
+	if last := len(names) - 1; last > 0 {
+		title = strings.Join(names[:last], ", ") + " and " + names[last]
+	}
+	first, n := utf8.DecodeRuneInString(title)
+	return string(unicode.ToUpper(first)) + title[n:] + ": response times"
+}
 
 // Write renders the results, each in a section of its own, and writes
 // index.html, report.md and figures/*.png and *.svg below dir, which it makes
@@ -104,7 +143,7 @@ func newDocument(ctx context.Context, folder string, results []*scenarios.Result
 		return nil, errors.New("there are no results")
 	}
 	if opt.Title == "" {
-		opt.Title = defaultTitle
+		opt.Title = DefaultTitle(results)
 	}
 	refs, err := thesis.Rows()
 	if err != nil {

@@ -296,3 +296,31 @@ func TestFullMatrix(t *testing.T) {
 		t.Errorf("took %v of processor time for a page of %d bytes", took, size)
 	}
 }
+
+// BenchmarkReport writes the report of a whole run: the thesis' matrix, three
+// duets of 30 pairs, ramps and waterfalls. It is to take less than 5 s on 2
+// quiet cores, with a page of less than 5 MB.
+//
+//	go test -run '^$' -bench '^BenchmarkReport$' -benchtime 1x ./reports
+func BenchmarkReport(b *testing.B) {
+	r := sample.Result()
+	dir := b.TempDir()
+	for b.Loop() {
+		if _, err := Write(b.Context(), dir, []*scenarios.Result{r}, Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/report")
+	b.ReportMetric(float64(len(read(b, dir, "index.html")))/1e6, "page-MB")
+	pictures := 0
+	err := filepath.WalkDir(filepath.Join(dir, "figures"), func(path string, _ os.DirEntry, err error) error {
+		if filepath.Ext(path) == ".png" {
+			pictures += len(read(b, path))
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(pictures)/1e6, "PNG-MB")
+}

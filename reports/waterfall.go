@@ -65,19 +65,22 @@ func spanLabel(s scenarios.Span) string {
 	return s.Where + ": " + s.What
 }
 
+// ownTime is a span's length without the calls within it, which have spans of
+// their own: only so do all spans add up to the request.
+func ownTime(s scenarios.Span) float64 { return max(0, s.Duration-s.Within) }
+
 // Kinds has what each kind of span takes, by mesh.
 func (f fall) Kinds() table {
 	t := table{
-		Caption: "Where the time of one request goes, milliseconds: sums of the medians of the spans of a kind, those of services without the calls that they make, and the p50 of the whole request with and without the taps.",
+		Caption: "Where the time of one request goes, milliseconds: the time of the spans of a kind without the calls within them, means over the middle half of the requests, and the p50 of the whole request with and without the taps.",
 		Columns: []column{{"", "mesh"}, {"", "client"}, {"", "switches"}, {"", "proxies"}, {"", "services"}, {"", "together"},
 			{"whole request", "p50, tapped"}, {"whole request", "p50, plain"}, {"whole request", "taps cost"}, {"", "requests"}, {"", "not put together"}},
 	}
 	for _, w := range f.meshes {
 		sum, all := map[scenarios.SpanKind]float64{}, 0.0
 		for _, s := range w.Spans {
-			own := max(0, s.Duration-s.Within) // a service's span holds those of its calls
-			sum[s.Kind] += own
-			all += own
+			sum[s.Kind] += ownTime(s)
+			all += ownTime(s)
 		}
 		row := []entry{head(cells.Label(w.Mesh))}
 		for _, k := range []scenarios.SpanKind{scenarios.SpanClient, scenarios.SpanSwitch, scenarios.SpanProxy, scenarios.SpanService} {
@@ -96,13 +99,17 @@ func (f fall) Kinds() table {
 // SpanTable has a line for each span.
 func (f fall) SpanTable() table {
 	t := table{
-		Caption: "The spans in the order of their starts, milliseconds since the request was sent: medians, and the 95th percentile of the length. A service's span holds the calls that it makes.",
-		Columns: []column{{"", "mesh"}, {"", "where"}, {"", "what"}, {"", "kind"}, {"", "start"}, {"", "length"}, {"", "of it, in calls"}, {"", "p95 of the length"}},
+		Caption: "The spans in the order of their starts, milliseconds since the request was sent: means over the middle half of the requests, and the 95th percentile of the length over all. A span holds the calls that are made in it; its own time is what is left without them.",
+		Columns: []column{{"", "mesh"}, {"", "where"}, {"", "what"}, {"", "kind"}, {"", "start"}, {"", "length"}, {"", "its own"}, {"", "p95 of the length"}},
 	}
 	for _, w := range f.meshes {
 		for _, s := range w.Spans {
+			own := format.Missing // nothing within it: its length
+			if s.Within > 0 {
+				own = format.Milliseconds(ownTime(s))
+			}
 			t.Rows = append(t.Rows, []entry{head(cells.Label(w.Mesh)), head(s.Where), head(s.What), head(string(s.Kind)),
-				text(format.Milliseconds(s.Start)), text(format.Milliseconds(s.Duration)), text(format.Milliseconds(s.Within)), text(format.Milliseconds(s.P95))})
+				text(format.Milliseconds(s.Start)), text(format.Milliseconds(s.Duration)), text(own), text(format.Milliseconds(s.P95))})
 		}
 	}
 	return t

@@ -185,6 +185,7 @@ func TestValidatePaired(t *testing.T) {
 		{"step of a ramp", func(r *Result) { r.Ramps[0].Steps[0].Achieved = math.NaN() }, "steps[0]: achieved_per_second is NaN"},
 		{"waterfall", func(r *Result) { r.Waterfalls[0].Request = "" }, "waterfalls[0]: lab, mesh or request"},
 		{"span", func(r *Result) { r.Waterfalls[0].Spans[0].P95 = math.NaN() }, "spans[0]: p95_ms is NaN"},
+		{"calls within a span", func(r *Result) { r.Waterfalls[0].Spans[0].Within = -1 }, "spans[0]: within_ms is -1"},
 		{"fingerprint", func(r *Result) { r.Calibration.Fingerprint = "../../etc" }, `fingerprint "../../etc"`},
 		{"false fails", func(r *Result) { r.Calibration.FalseFails["p50"] = 21 }, "false_fails of p50 is 21, of 20"},
 		{"effect", func(r *Result) { r.Calibration.Effects[0].Found["p50"] = 11 }, "effects[0]: found of p50 is 11, of 10"},

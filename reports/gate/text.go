@@ -154,7 +154,11 @@ func notes(r *scenarios.Result) []string {
 		for _, k := range slices.Sorted(maps.Keys(kinds)) {
 			what = append(what, fmt.Sprintf("%s %d", k, kinds[k]))
 		}
-		all = append(all, fmt.Sprintf("%d of %d trials were disturbed (%s); they count like the others.", flagged, trials, strings.Join(what, ", ")))
+		if flagged == 1 {
+			all = append(all, fmt.Sprintf("1 of %d trials was disturbed (%s); it counts like the others.", trials, strings.Join(what, ", ")))
+		} else {
+			all = append(all, fmt.Sprintf("%d of %d trials were disturbed (%s); they count like the others.", flagged, trials, strings.Join(what, ", ")))
+		}
 	}
 	return append(all, Trust(r.Calibration))
 }

@@ -17,8 +17,6 @@ type Options struct {
 	Author string // "" for none
 }
 
-const defaultTitle = "A mesh in the switches, Consul Connect and plain switching: response times"
-
 // paper is all that is typeset.
 type paper struct {
 	title, author string
@@ -35,7 +33,7 @@ func newPaper(results []*scenarios.Result, opt Options) (*paper, error) {
 	}
 	p := &paper{title: opt.Title, author: opt.Author, runs: runs}
 	if p.title == "" {
-		p.title = defaultTitle
+		p.title = reports.DefaultTitle(results)
 	}
 	for _, r := range results {
 		for _, t := range []time.Time{r.Started, r.Finished} {
