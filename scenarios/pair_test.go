@@ -217,6 +217,23 @@ func TestDuetPreflight(t *testing.T) {
 	}
 }
 
+func TestSteady(t *testing.T) {
+	for _, tt := range []struct {
+		medians []float64
+		want    bool
+	}{
+		{[]float64{1, 1, 1}, false},          // less than two seconds
+		{[]float64{9, 1, 1.2, 1, 1.2}, true}, // half seconds differ, seconds do not
+		{[]float64{1.2, 1.2, 1.1, 1.1}, false},
+		{[]float64{1, 1.02, 1.03, 1.05}, true},
+		{[]float64{1, 1, 0, 1}, false}, // nothing was answered
+	} {
+		if got := steady(tt.medians); got != tt.want {
+			t.Errorf("%v: %v", tt.medians, got)
+		}
+	}
+}
+
 func TestChooseRate(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -279,7 +296,7 @@ func TestDuetFlags(t *testing.T) {
 		{"unsteady", func(g *simulated, _ *DuetHooks) {
 			g.after = func(n int, o *TrialOutcome) {
 				if n <= warmUpMost {
-					o.Sides[0].Latency.P50 = float64(1 + n%2)
+					o.Sides[0].Latency.P50 *= math.Pow(1.1, float64(n))
 				}
 			}
 		}, map[int][]FlagKind{0: {FlagUnsteady}}},

@@ -10,13 +10,13 @@ import (
 // The constants of the warm-up.
 const (
 	warmUpChunk  = 500 * time.Millisecond
-	warmUpChunks = 4  // in a row must agree, so a warm-up takes 2 s at least
+	warmUpChunks = 4  // are two seconds: the least that a warm-up takes
 	warmUpMost   = 40 // chunks: 20 s
 	warmUpSpread = 0.05
 )
 
-// warmUp sends load, in chunks of half a second, until the medians of the
-// last four of each side lie within 5 %, at most for 20 s. The chunks are
+// warmUp sends load, in chunks of half a second, until the medians of each
+// side have stopped to drift (see steady), at most for 20 s. The chunks are
 // trials of their own whose figures are dropped. trial and part tell where in
 // the round it is, for the seeds.
 func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part int, sides []int) (WarmUp, error) {
@@ -50,15 +50,18 @@ func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part in
 	return w, nil
 }
 
-// steady tells whether the last medians agree. A median of 0 means that
-// nothing was answered.
+// steady tells whether the medians have stopped to drift: those of the last
+// second and of the second before it are within 5 %. Single half seconds are
+// not compared: with a hundred requests in each, four medians lie within 5 %
+// by chance alone or not at all, and on a machine with other work never. A
+// median of 0 means that nothing was answered.
 func steady(medians []float64) bool {
 	if len(medians) < warmUpChunks {
 		return false
 	}
 	last := medians[len(medians)-warmUpChunks:]
-	low := slices.Min(last)
-	return low > 0 && slices.Max(last) <= low*(1+warmUpSpread)
+	before, now := last[0]+last[1], last[2]+last[3]
+	return slices.Min(last) > 0 && max(before, now) <= min(before, now)*(1+warmUpSpread)
 }
 
 // addWarmUp joins the warm-ups of the two halves of a pair.
