@@ -28,6 +28,7 @@ type Result struct {
 	Cells         []Cell      `json:"cells"`
 
 	// Of schema_version 2 on.
+	Preflight   *Preflight     `json:"preflight,omitempty"`
 	Scenarios   []ScenarioInfo `json:"scenarios,omitempty"`
 	Duets       []Duet         `json:"duets,omitempty"`
 	Ramps       []Ramp         `json:"ramps,omitempty"`

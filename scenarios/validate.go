@@ -20,6 +20,9 @@ func (r *Result) Validate() error {
 	if r.ID == "" {
 		errs = append(errs, errors.New("id is empty"))
 	}
+	if err := r.Preflight.validate(); err != nil {
+		errs = append(errs, fmt.Errorf("preflight: %w", err))
+	}
 	if r.Finished.Before(r.Started) {
 		errs = append(errs, fmt.Errorf("finished %v, before it started %v", r.Finished, r.Started))
 	}

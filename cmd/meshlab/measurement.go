@@ -41,6 +41,12 @@ func newMeasurement(ctx context.Context, p *progress, seed uint64) (*measurement
 	var random [4]byte
 	_, _ = crand.Read(random[:]) // never fails (crypto/rand)
 	res.ID = scenarios.NewID(res.Started, random)
+	if res.Preflight, err = scenarios.LookAtMachine(ctx); err != nil {
+		return nil, err
+	}
+	if w := res.Preflight.Warning(); w != "" {
+		p.line("  %s", w)
+	}
 	return &measurement{p: p, res: res, fleet: &fleet{p: p, bin: bin, env: &res.Environment}}, nil
 }
 

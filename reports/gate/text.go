@@ -149,6 +149,9 @@ func notes(r *scenarios.Result) []string {
 			}
 		}
 	}
+	if w := r.Preflight.Warning(); w != "" {
+		all = append(all, strings.ToUpper(w[:1])+w[1:]+".")
+	}
 	if trials, flagged, kinds := disturbed(r.Duets); flagged > 0 {
 		var what []string
 		for _, k := range slices.Sorted(maps.Keys(kinds)) {
