@@ -40,8 +40,15 @@ type tapEnd struct {
 type taps struct {
 	supervisor *Supervisor
 
-	mu   sync.Mutex
-	stop context.CancelFunc // nil: they are off
+	mu  sync.Mutex
+	now *tapping // nil: they are off
+}
+
+// tapping is one set of taps.
+type tapping struct {
+	ctx  context.Context // done: they are being turned off
+	stop context.CancelFunc
+	off  chan struct{} // closed when they are
 }
 
 func (t *taps) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,12 +65,48 @@ func (t *taps) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (t *taps) serveStop(w http.ResponseWriter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stop == nil {
+	if t.now == nil || t.now.ctx.Err() != nil {
 		fail(w, http.StatusNotFound, errors.New("no taps are on"))
 		return
 	}
-	t.stop()
+	t.now.stop()
 	w.WriteHeader(http.StatusOK)
+}
+
+// begin takes the place of the one set of taps. It waits for one that is being
+// turned off, and refuses when one is on.
+func (t *taps) begin(ctx context.Context) (*tapping, error) {
+	own := &tapping{off: make(chan struct{})}
+	own.ctx, own.stop = context.WithCancel(ctx)
+	for {
+		t.mu.Lock()
+		before := t.now
+		if before == nil {
+			t.now = own
+			t.mu.Unlock()
+			return own, nil
+		}
+		t.mu.Unlock()
+		if before.ctx.Err() == nil {
+			own.stop()
+			return nil, errors.New("taps are on already, for somebody else")
+		}
+		select {
+		case <-before.off:
+		case <-ctx.Done():
+			own.stop()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// end gives the place back.
+func (t *taps) end(own *tapping) {
+	own.stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now = nil
+	close(own.off)
 }
 
 func (t *taps) serveStart(w http.ResponseWriter, r *http.Request) {
@@ -74,21 +117,12 @@ func (t *taps) serveStart(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, errors.New("the lab is not ready"))
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	t.mu.Lock()
-	if t.stop != nil {
-		t.mu.Unlock()
-		fail(w, http.StatusConflict, errors.New("taps are on already, for somebody else"))
+	own, err := t.begin(r.Context())
+	if err != nil {
+		fail(w, http.StatusConflict, err)
 		return
 	}
-	t.stop = cancel
-	t.mu.Unlock()
-	defer func() {
-		t.mu.Lock()
-		t.stop = nil
-		t.mu.Unlock()
-	}()
+	ctx := own.ctx
 	limited, cancelLimited := context.WithTimeout(ctx, maxTapTime)
 	defer cancelLimited()
 
@@ -100,7 +134,9 @@ func (t *taps) serveStart(w http.ResponseWriter, r *http.Request) {
 		_ = out.Encode(tapLine{Ports: ports}) // a caller who is gone ends ctx
 		_ = http.NewResponseController(w).Flush()
 	})
-	if err == nil && ctx.Err() == nil {
+	ended := ctx.Err() != nil
+	t.end(own)
+	if err == nil && !ended {
 		err = fmt.Errorf("taps were on for %s, the most there is", maxTapTime)
 	}
 	if err != nil && !on {

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"meshlab.dev/meshlab/scenarios/attribution"
 )
+
+// tapStopLimit is how long a lab may take to answer that taps are off.
+const tapStopLimit = 5 * time.Second
 
 // Tap listens to all that passes the ports of the lab while fn runs, and
 // returns it. The taps are off again when Tap returns, and also when this
@@ -28,12 +32,17 @@ func (c *Client) Tap(ctx context.Context, fn func(context.Context) error) (attri
 		return all, fmt.Errorf("turn taps on: read answer: %w", err)
 	}
 	all.Ports = first.Ports
-	if err := fn(ctx); err != nil {
-		return all, err
-	}
-	stopped, err := c.do(ctx, http.MethodDelete, "/taps", nil)
+	failed := fn(ctx)
+	// Also when fn failed or ctx is done: whoever is next need not wait for the
+	// lab to notice.
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), tapStopLimit)
+	defer done()
+	stopped, err := c.do(last, http.MethodDelete, "/taps", nil)
 	if err == nil {
 		stopped.Body.Close()
+	}
+	if failed != nil {
+		return all, failed
 	}
 	// Taps that have ended by themselves say why.
 	if err := readTaps(in, &all); err != nil {
