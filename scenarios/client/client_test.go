@@ -275,8 +275,12 @@ func TestConnectionsThatTheServerCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &http.Server{
-		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "coffee") }),
-		ConnState: func(c net.Conn, _ http.ConnState) { closing.Store(c) },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "coffee") }),
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew { // an earlier one may end meanwhile
+				closing.Store(c)
+			}
+		},
 		Protocols: new(http.Protocols),
 	}
 	h.Protocols.SetHTTP1(true)
