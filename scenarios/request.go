@@ -150,5 +150,4 @@ type GeneratorOutcome struct {
 	Lateness   Distribution `json:"lateness"`
 	Queued     int          `json:"queued"` // requests that had to wait for a connection
 	CPUSeconds float64      `json:"cpu_seconds"`
-	RealTime   bool         `json:"real_time,omitempty"` // it ran before everything else on the processors: root's does
 }

@@ -26,7 +26,7 @@ func (t *trial) outcome(sides int) (scenarios.TrialOutcome, error) {
 			late = append(late, millis(r.sent-a.at))
 		}
 	}
-	o.Generator.CPUSeconds, o.Generator.RealTime = t.cpu.Seconds(), realTime()
+	o.Generator.CPUSeconds = t.cpu.Seconds()
 	var err error
 	if o.Generator.Lateness, err = distribution(late); err != nil {
 		return scenarios.TrialOutcome{}, err

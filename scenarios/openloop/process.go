@@ -59,7 +59,7 @@ func Start(ctx context.Context, command []string, spec scenarios.GeneratorSpec) 
 		return nil, fmt.Errorf("start the generator: %w", err)
 	}
 	p.stdin, p.out, p.cmd.Stdout = stdin, json.NewDecoder(stdout), write
-	err = startRealTime(p.cmd)
+	err = p.cmd.Start()
 	write.Close()
 	if err != nil {
 		stdin.Close()
