@@ -23,26 +23,26 @@ type CalibrateConfig struct {
 	Environment Environment // whose Sum the calibration is known by
 	Load        OpenLoad    // Rate 0: chosen by the knee, once
 
-	Verdicts          int       // of the mesh against itself
-	LabStarts         int       // pairs of labs that these are spread over; 0: one for 10 verdicts
-	Effects           []float64 // shares of the p50 that are added on purpose; ascending
-	VerdictsPerEffect int
-	Seed              uint64
+	Looks     []int     // as in Rule; empty: the default
+	LabStarts int       // pairs of labs to measure, each once
+	Verdicts  int       // that are drawn from them
+	Effects   []float64 // shares of the p50 that are added on purpose; ascending
+	Seed      uint64
 
-	Earlier *Calibration // a study of the same that ended early, to go on with; nil: none
+	Earlier *Calibration // a study of the same, to go on with; nil: none
 
 	resamples int // as in DuetConfig
 }
 
 // CalibrateHooks are the labs as Calibrate sees them.
 type CalibrateHooks struct {
-	// Duet returns the hooks of one duet of two labs of the mesh. The services
-	// of the second add delay to each request; 0 is none. pair counts pairs of
+	// Duet returns the hooks of a duet of two labs of the mesh. The services of
+	// the second add delay to each request; 0 is none. pair counts pairs of
 	// labs from 0: when it is another one than at the last call, the labs must
-	// be fresh. Round 2 of a duet needs fresh ones too, as ever.
+	// be fresh; else they must be the same ones.
 	Duet func(ctx context.Context, pair int, delay time.Duration) (DuetHooks, error)
-	// Store keeps what the study has come to after each verdict, so that it can
-	// go on from there; nil: nothing is kept.
+	// Store keeps what the study has come to after each pair of labs, so that
+	// it can go on from there; nil: nothing is kept.
 	Store func(*Calibration) error
 }
 
@@ -52,60 +52,68 @@ var ErrOtherStudy = errors.New("the earlier calibration is of another load, lab,
 // CalibrateEvent tells how far a calibration is. One is sent for each event of
 // a duet, and one at the end.
 type CalibrateEvent struct {
-	Effect  float64 // added on purpose; 0: the mesh against itself
-	Tuning  bool    // the delay that makes the effect is searched
-	Verdict int     // that is being made, of this effect, from 1
-	Of      int     // verdicts of this effect
+	Tuning bool    // the delay that makes Effect is searched
+	Effect float64 // added on purpose; 0: the mesh against itself
+	Pair   int     // of labs, that is being measured, from 1
+	Of     int     // pairs of labs
 
 	Duet        DuetEvent
 	Calibration Calibration // so far
 
 	Elapsed time.Duration
-	Left    time.Duration // estimate; 0 before the first verdict
+	Left    time.Duration // estimate; 0 before the first pair
 }
 
 // The constants of the search for a delay.
 const (
-	tunePairs     = 10
-	tuneSteps     = 2    // corrections at most
-	tuneTolerance = 0.01 // of the ratio; a tenth of the effect if that is more
-	tuneFactor    = 2.0  // one correction changes the delay by this at most
+	tuneTrials = 6   // in the same labs, with and without the delay
+	tuneSteps  = 2   // corrections at most
+	tuneFactor = 2.0 // one correction changes the delay by this at most
+	// tuneTolerance is of the ratio; a tenth of the effect if that is more.
+	tuneTolerance = 0.01
 )
-
-// errorsMetric stands among the metrics of a calibration for FAILs that failed
-// requests made.
-const errorsMetric = "errors"
 
 // foundShare is the share of verdicts that must FAIL for an effect to count as
 // found.
 const foundShare = 0.95
 
-// Calibrate makes verdicts of a mesh against itself, and of the mesh against
-// itself with a known delay, in the same way as any other verdict (RunDuet),
-// and counts how often they are wrong. The delay that adds a given share to
-// the p50 is tuned first, because behind queues and a proxy a delay of the
-// service is not the delay of the answer.
+// Calibrate finds out how often verdicts are wrong. It measures pairs of labs
+// of one mesh, each pair once as it is and once with each of the known delays
+// in one of them, and draws verdicts from them: each takes pairs at random,
+// without putting them back, in the order in which it looks at them, as a
+// comparison takes pairs as they come. The share of verdicts that FAIL is a
+// U-statistic (W. Hoeffding, "A class of statistics with asymptotically normal
+// distribution", Annals of Mathematical Statistics 19, 1948): unbiased, and of
+// all unbiased estimates from these pairs the one that varies least when all
+// verdicts that could be drawn are; it is made of the pairs that there are,
+// though, and verdicts share them.
 //
-// It returns an error when the configuration is invalid, a duet cannot be
-// measured, or ctx is done; the calibration of the verdicts that were
-// completed is returned with it. observe may be nil.
+// The delay that adds a given share to the p50 is tuned first, because behind
+// queues and a proxy a delay of the service is not the delay of the answer.
+//
+// It returns an error when the configuration is invalid, a pair cannot be
+// measured, or ctx is done; the calibration of the pairs that were completed is
+// returned with it. observe may be nil.
 func Calibrate(ctx context.Context, c CalibrateConfig, h CalibrateHooks, observe func(CalibrateEvent)) (*Calibration, error) {
-	c, err := c.complete(h)
-	if err != nil {
+	if err := c.validate(h); err != nil {
 		return nil, fmt.Errorf("check the calibration: %w", err)
 	}
 	r := &calibration{c: c, h: h, observe: observe, started: time.Now()}
 	r.result = Calibration{
 		Fingerprint: c.Environment.Sum(), Made: r.started.UTC().Truncate(time.Second), Meshlab: c.Environment.Meshlab,
-		Lab: c.Lab, Scenario: c.Scenario, Request: c.Request, Mesh: c.Mesh, Load: c.Load,
-		FalseFails: zeroCounts(), Confirmed: zeroCounts(), Undecided: zeroCounts(), Effects: []Effect{}, Ratios: make(map[string][]float64),
+		Lab: c.Lab, Scenario: c.Scenario, Request: c.Request, Mesh: c.Mesh, Load: c.Load, Ratios: zeroRatios(), Effects: []Effect{},
+	}
+	for _, e := range c.Effects {
+		r.result.Effects = append(r.result.Effects, Effect{Injected: e, Ratios: zeroRatios()})
 	}
 	if c.Earlier != nil {
 		if err := r.goOn(*c.Earlier); err != nil {
 			return nil, err
 		}
 	}
-	err = r.run(ctx)
+	err := r.run(ctx)
+	r.draw()
+	err = errors.Join(err, r.keep())
 	if observe != nil {
 		observe(CalibrateEvent{Calibration: r.sofar(), Elapsed: time.Since(r.started)})
 	}
@@ -115,36 +123,44 @@ func Calibrate(ctx context.Context, c CalibrateConfig, h CalibrateHooks, observe
 	return &r.result, nil
 }
 
-func (c CalibrateConfig) complete(h CalibrateHooks) (CalibrateConfig, error) {
-	if c.LabStarts == 0 {
-		c.LabStarts = max(1, c.Verdicts/10)
+func (c CalibrateConfig) validate(h CalibrateHooks) error {
+	rule := c.rule()
+	if err := rule.validate(); err != nil {
+		return err
 	}
-	switch {
+	switch least := rule.Looks[0]; {
 	case h.Duet == nil:
-		return c, errors.New("nothing provides labs")
+		return errors.New("nothing provides labs")
 	case c.Lab == "" || c.Mesh == "":
-		return c, errors.New("lab or mesh is empty")
+		return errors.New("lab or mesh is empty")
+	case c.LabStarts < least:
+		return fmt.Errorf("%d pairs of labs: a verdict needs %d or more", c.LabStarts, least)
 	case c.Verdicts < 1:
-		return c, fmt.Errorf("%d verdicts: want 1 or more", c.Verdicts)
-	case c.LabStarts < 1 || c.LabStarts > c.Verdicts:
-		return c, fmt.Errorf("%d pairs of labs for %d verdicts", c.LabStarts, c.Verdicts)
-	case len(c.Effects) > 0 && c.VerdictsPerEffect < 1:
-		return c, fmt.Errorf("%d verdicts per effect: want 1 or more", c.VerdictsPerEffect)
+		return fmt.Errorf("%d verdicts: want 1 or more", c.Verdicts)
 	}
 	for i, e := range c.Effects {
 		if !(e > 0 && e <= 10) || i > 0 && e <= c.Effects[i-1] {
-			return c, fmt.Errorf("effects %v: want shares above 0, ascending", c.Effects)
+			return fmt.Errorf("effects %v: want shares above 0, ascending", c.Effects)
 		}
 	}
-	return c, nil
+	return nil
 }
 
-func zeroCounts() map[string]int {
-	counts := make(map[string]int)
-	for _, m := range DefaultRule(Alive, 0).Margins {
-		counts[m.Metric] = 0
+// rule is how verdicts are made.
+func (c CalibrateConfig) rule() Rule {
+	rule := DefaultRule(Alive, 0)
+	if len(c.Looks) > 0 {
+		rule.Looks = c.Looks
 	}
-	return counts
+	return rule.complete(Alive, 2)
+}
+
+func zeroRatios() map[string][]float64 {
+	ratios := make(map[string][]float64)
+	for _, m := range DefaultRule(Alive, 0).Margins {
+		ratios[m.Metric] = []float64{}
+	}
+	return ratios
 }
 
 // calibration is one being made.
@@ -155,9 +171,9 @@ type calibration struct {
 	result  Calibration
 
 	started time.Time
-	done    int       // duets
-	pairs   int       // of all verdicts of the mesh against itself
-	base    []float64 // p50 of the base in them, ms
+	labs    int // pairs of labs that were brought up in this run
+	duets   int
+	base    []float64 // p50 of the base, ms
 	event   CalibrateEvent
 }
 
@@ -165,21 +181,34 @@ type calibration struct {
 func (r *calibration) goOn(earlier Calibration) error {
 	e, c := earlier, r.result
 	e.Load.Rate, c.Load.Rate = 0, 0
+	same := slices.EqualFunc(e.Effects, c.Effects, func(a, b Effect) bool { return a.Injected == b.Injected })
 	if e.Fingerprint != c.Fingerprint || e.Lab != c.Lab || e.Scenario != c.Scenario || e.Request != c.Request || e.Mesh != c.Mesh || e.Load != c.Load ||
-		r.c.Load.Rate != 0 && r.c.Load.Rate != earlier.Load.Rate {
+		!same || !e.whole() || r.c.Load.Rate != 0 && r.c.Load.Rate != earlier.Load.Rate {
 		return ErrOtherStudy
 	}
 	made, meshlab := r.result.Made, r.result.Meshlab
 	r.result = earlier
 	r.result = r.sofar() // of its own
 	r.result.Made, r.result.Meshlab = made, meshlab
-	r.done = earlier.Verdicts
-	r.pairs = int(math.Round(earlier.Pairs * float64(earlier.Verdicts)))
 	if earlier.P50 > 0 {
 		r.base = []float64{earlier.P50}
 	}
-	for _, e := range earlier.Effects {
-		r.done += e.Verdicts
+	return nil
+}
+
+func (r *calibration) run(ctx context.Context) error {
+	if r.result.LabStarts < r.c.LabStarts {
+		if err := r.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	for r.result.LabStarts < r.c.LabStarts {
+		if err := r.pair(ctx); err != nil {
+			return fmt.Errorf("pair %d of %d: %w", r.result.LabStarts+1, r.c.LabStarts, err)
+		}
+		if err := r.keep(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -196,140 +225,37 @@ func (r *calibration) keep() error {
 	return nil
 }
 
-func (r *calibration) run(ctx context.Context) error {
-	for i := r.result.Verdicts; i < r.c.Verdicts; i++ {
-		pair := i * r.c.LabStarts / r.c.Verdicts
-		r.event = CalibrateEvent{Verdict: i + 1, Of: r.c.Verdicts}
-		d, err := r.duet(ctx, pair, 0, DuetConfig{})
-		if err != nil {
-			return fmt.Errorf("verdict %d of %d: %w", i+1, r.c.Verdicts, err)
-		}
-		r.count(d)
-		r.result.LabStarts = pair + 1
-		if err := r.keep(); err != nil {
+// prepare chooses rate and delays, unless an earlier study has, in a pair of
+// labs that is not part of the study.
+func (r *calibration) prepare(ctx context.Context) error {
+	r.event = CalibrateEvent{Tuning: true, Of: r.c.LabStarts}
+	defer func() { r.labs++ }()
+	if r.result.Load.Rate == 0 || len(r.base) == 0 {
+		if _, err := r.duet(ctx, 0, 1); err != nil {
 			return err
 		}
 	}
-	for i, effect := range r.c.Effects {
-		if err := r.effect(ctx, r.c.LabStarts+i, effect); err != nil {
-			return fmt.Errorf("effect of %.3g %%: %w", 100*effect, err)
+	for i := range r.result.Effects {
+		e := &r.result.Effects[i]
+		if e.Delay > 0 {
+			continue
+		}
+		r.event.Effect = e.Injected
+		var err error
+		if e.Delay, err = r.tune(ctx, e.Injected); err != nil {
+			return fmt.Errorf("find the delay that adds %.3g %%: %w", 100*e.Injected, err)
 		}
 	}
 	return nil
-}
-
-// count adds a verdict of the mesh against itself.
-func (r *calibration) count(d *Duet) {
-	first, last := firstRound(d), d.Comparisons[0]
-	byMetric := false
-	for i, m := range first.Metrics {
-		if m.Ratio > 0 {
-			r.result.Ratios[m.Metric] = append(r.result.Ratios[m.Metric], m.Ratio)
-		}
-		switch {
-		case m.Verdict == Fail && first.Verdict == Fail:
-			byMetric = true
-			r.result.FalseFails[m.Metric]++
-			if last.Metrics[i].Verdict == Fail {
-				r.result.Confirmed[m.Metric]++
-			}
-		case m.Verdict != Pass:
-			r.result.Undecided[m.Metric]++
-		}
-	}
-	if first.Verdict == Fail && !byMetric {
-		r.result.FalseFails[errorsMetric]++
-		if last.Verdict == Fail {
-			r.result.Confirmed[errorsMetric]++
-		}
-	}
-	for _, t := range d.Trials {
-		if t.Round == 1 {
-			r.pairs++
-		}
-		if p50 := t.Sides[0].Latency.P50; p50 > 0 {
-			r.base = append(r.base, p50)
-		}
-	}
-	if len(r.base) > 0 {
-		r.result.P50 = stats.Median(r.base)
-	}
-	r.result.Verdicts++
-	r.result.Pairs = float64(r.pairs) / float64(r.result.Verdicts)
-	if r.result.Load.Rate == 0 {
-		r.result.Load.Rate = d.Load.Rate
-	}
-}
-
-// firstRound is the comparison before anything was measured again.
-func firstRound(d *Duet) Comparison {
-	if !slices.ContainsFunc(d.Trials, func(t Trial) bool { return t.Round == 2 }) {
-		return d.Comparisons[0]
-	}
-	trials := slices.DeleteFunc(slices.Clone(d.Trials), func(t Trial) bool { return t.Round != 1 })
-	return Decide(d.Variants, d.Rule, trials)[0]
-}
-
-// effect finds the delay of an effect, and makes its verdicts.
-func (r *calibration) effect(ctx context.Context, pair int, effect float64) error {
-	at := slices.IndexFunc(r.result.Effects, func(e Effect) bool { return e.Injected == effect })
-	if at < 0 {
-		r.event = CalibrateEvent{Effect: effect, Tuning: true, Of: r.c.VerdictsPerEffect}
-		delay, err := r.tune(ctx, pair, effect)
-		if err != nil {
-			return fmt.Errorf("find the delay: %w", err)
-		}
-		at = len(r.result.Effects)
-		r.result.Effects = append(r.result.Effects, Effect{Injected: effect, Delay: delay, Found: zeroCounts()})
-	}
-	e := &r.result.Effects[at]
-	pairs := int(math.Round(e.Pairs * float64(e.Verdicts)))
-	for e.Verdicts < r.c.VerdictsPerEffect {
-		r.event = CalibrateEvent{Effect: effect, Verdict: e.Verdicts + 1, Of: r.c.VerdictsPerEffect}
-		d, err := r.duet(ctx, pair, e.Delay, DuetConfig{Rounds: 1})
-		if err != nil {
-			return fmt.Errorf("verdict %d of %d: %w", e.Verdicts+1, r.c.VerdictsPerEffect, err)
-		}
-		for _, m := range d.Comparisons[0].Metrics {
-			if m.Verdict == Fail && d.Comparisons[0].Verdict == Fail {
-				e.Found[m.Metric]++
-			}
-			if m.Metric == "p50" && m.Ratio > 0 {
-				e.Ratios = append(e.Ratios, m.Ratio)
-			}
-		}
-		pairs += len(d.Trials)
-		e.Verdicts++
-		e.Pairs = float64(pairs) / float64(e.Verdicts)
-		if len(e.Ratios) > 0 {
-			e.Reached = stats.Median(e.Ratios) - 1
-		}
-		r.result.Smallest = smallestFound(r.result.Effects)
-		if err := r.keep(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// smallestFound is the smallest effect that was found often enough; 0: none.
-func smallestFound(effects []Effect) float64 {
-	smallest := 0.0
-	for _, e := range effects {
-		found := e.Verdicts > 0 && float64(e.Found["p50"])/float64(e.Verdicts) >= foundShare
-		if found && (smallest == 0 || e.Injected < smallest) {
-			smallest = e.Injected
-		}
-	}
-	return smallest
 }
 
 // tune finds the delay that makes the p50 larger by the effect: it tries what
 // that would be if nothing else happened to a delay, and corrects it by what
-// it came to, twice at most.
-func (r *calibration) tune(ctx context.Context, pair int, effect float64) (time.Duration, error) {
-	if len(r.base) == 0 {
-		return 0, errors.New("the mesh against itself answered nothing")
+// it came to, twice at most. What the two labs differ by is taken out.
+func (r *calibration) tune(ctx context.Context, effect float64) (time.Duration, error) {
+	without, err := r.ratioOf(ctx, 0)
+	if err != nil {
+		return 0, err
 	}
 	ms := effect * stats.Median(r.base)
 	for step := 0; ; step++ {
@@ -337,15 +263,11 @@ func (r *calibration) tune(ctx context.Context, pair int, effect float64) (time.
 		if step == tuneSteps {
 			return delay, nil
 		}
-		d, err := r.duet(ctx, pair, delay, DuetConfig{Rounds: 1, Rule: Rule{Looks: []int{tunePairs}, Margins: []Margin{{"p50", 0.05}}}})
+		with, err := r.ratioOf(ctx, delay)
 		if err != nil {
 			return 0, err
 		}
-		ratio := d.Comparisons[0].Metrics[0].Ratio
-		if ratio == 0 {
-			return 0, fmt.Errorf("no latency with a delay of %v: %s", delay, d.Comparisons[0].Reason)
-		}
-		reached := ratio - 1
+		reached := with/without - 1
 		if math.Abs(reached-effect) <= max(tuneTolerance, effect/10) {
 			return delay, nil
 		}
@@ -357,23 +279,89 @@ func (r *calibration) tune(ctx context.Context, pair int, effect float64) (time.
 	}
 }
 
-// duet measures one duet with the delay on the second side; d says how many
-// rounds and by which rule.
-func (r *calibration) duet(ctx context.Context, pair int, delay time.Duration, d DuetConfig) (*Duet, error) {
-	h, err := r.h.Duet(ctx, pair, delay)
+// ratioOf returns the ratio of the p50 over some trials in the present labs.
+func (r *calibration) ratioOf(ctx context.Context, delay time.Duration) (float64, error) {
+	d, err := r.duet(ctx, delay, tuneTrials)
+	if err != nil {
+		return 0, err
+	}
+	ratio := d.Comparisons[0].Metrics[0].Ratio
+	if ratio == 0 {
+		return 0, fmt.Errorf("no latency with a delay of %v: %s", delay, d.Comparisons[0].Reason)
+	}
+	return ratio, nil
+}
+
+// pair measures a pair of fresh labs without and with each delay, in random
+// order.
+func (r *calibration) pair(ctx context.Context) error {
+	defer func() { r.labs++ }()
+	r.event = CalibrateEvent{Pair: r.result.LabStarts + 1, Of: r.c.LabStarts}
+	measured := make([]map[string]float64, 1+len(r.result.Effects))
+	for _, i := range rand.New(rand.NewPCG(r.c.Seed, uint64(r.result.LabStarts))).Perm(len(measured)) {
+		delay := time.Duration(0)
+		r.event.Effect = 0
+		if i > 0 {
+			e := r.result.Effects[i-1]
+			delay, r.event.Effect = e.Delay, e.Injected
+		}
+		d, err := r.duet(ctx, delay, 1)
+		if err != nil {
+			return err
+		}
+		measured[i] = make(map[string]float64)
+		for _, m := range d.Comparisons[0].Metrics {
+			if !(m.Ratio > 0) {
+				return fmt.Errorf("no ratio of the %s: %s", m.Metric, d.Comparisons[0].Reason)
+			}
+			measured[i][m.Metric] = m.Ratio
+		}
+	}
+	for i, ratios := range measured {
+		into := r.result.Ratios
+		if i > 0 {
+			into = r.result.Effects[i-1].Ratios
+		}
+		for m, ratio := range ratios {
+			into[m] = append(into[m], ratio)
+		}
+	}
+	r.result.LabStarts++
+	return nil
+}
+
+// duet makes trials in the present labs, with the delay on the second side.
+func (r *calibration) duet(ctx context.Context, delay time.Duration, trials int) (*Duet, error) {
+	h, err := r.h.Duet(ctx, r.labs, delay)
 	if err != nil {
 		return nil, fmt.Errorf("prepare labs: %w", err)
 	}
-	if r.done > 0 {
-		h.Knee = nil // the first duet has chosen the rate
+	if r.result.Load.Rate != 0 {
+		h.Knee = nil
 	}
-	d.Scenario, d.Request, d.Lab, d.Pods, d.Load = r.c.Scenario, r.c.Request, r.c.Lab, r.c.Pods, r.result.Load
-	d.Variants = []Variant{{Name: "a", Mesh: r.c.Mesh}, {Name: "b", Mesh: r.c.Mesh, Delay: delay}}
-	d.Seed = rand.NewPCG(r.c.Seed, uint64(r.done)).Uint64()
-	d.resamples = r.c.resamples
+	d := DuetConfig{
+		Scenario: r.c.Scenario, Request: r.c.Request, Lab: r.c.Lab, Pods: r.c.Pods, Load: r.result.Load,
+		Variants: []Variant{{Name: "a", Mesh: r.c.Mesh}, {Name: "b", Mesh: r.c.Mesh, Delay: delay}},
+		Rule:     Rule{Looks: []int{trials}, Margins: DefaultRule(Alive, 0).Margins}, Rounds: 1,
+		Seed: rand.NewPCG(r.c.Seed, uint64(r.result.LabStarts)<<32|uint64(r.duets)).Uint64(), resamples: cheapResamples,
+	}
+	r.duets++
 	duet, err := RunDuet(ctx, d, h, func(e DuetEvent) { r.report(e) })
-	r.done++
-	return duet, err
+	if err != nil {
+		return nil, err
+	}
+	r.result.Load.Rate = duet.Load.Rate
+	if delay == 0 {
+		for _, t := range duet.Trials {
+			if p50 := t.Sides[0].Latency.P50; p50 > 0 {
+				r.base = append(r.base, p50)
+			}
+		}
+	}
+	if len(r.base) > 0 {
+		r.result.P50 = stats.Median(r.base)
+	}
+	return duet, nil
 }
 
 func (r *calibration) report(e DuetEvent) {
@@ -382,29 +370,29 @@ func (r *calibration) report(e DuetEvent) {
 	}
 	event := r.event
 	event.Duet, event.Calibration, event.Elapsed = e, r.sofar(), time.Since(r.started)
-	if r.done > 0 {
-		// Two duets tune an effect at most.
-		all := r.c.Verdicts + len(r.c.Effects)*(r.c.VerdictsPerEffect+tuneSteps)
-		event.Left = event.Elapsed / time.Duration(r.done) * time.Duration(max(all-r.done, 1))
+	if r.labs > 0 {
+		event.Left = event.Elapsed / time.Duration(r.labs) * time.Duration(r.c.LabStarts-r.result.LabStarts)
 	}
 	r.observe(event)
 }
 
-// sofar returns a copy that later verdicts do not change.
+// sofar returns a copy that what is measured later does not change.
 func (r *calibration) sofar() Calibration {
 	c := r.result
 	c.FalseFails, c.Confirmed, c.Undecided = maps.Clone(c.FalseFails), maps.Clone(c.Confirmed), maps.Clone(c.Undecided)
-	c.Ratios = maps.Clone(c.Ratios)
-	for m := range c.Ratios {
-		c.Ratios[m] = slices.Clone(c.Ratios[m])
-	}
-	if c.Ratios == nil { // of a study that kept none
-		c.Ratios = make(map[string][]float64)
-	}
+	c.Ratios = cloneRatios(c.Ratios)
 	c.Effects = slices.Clone(c.Effects)
 	for i := range c.Effects {
 		c.Effects[i].Found = maps.Clone(c.Effects[i].Found)
-		c.Effects[i].Ratios = slices.Clone(c.Effects[i].Ratios)
+		c.Effects[i].Ratios = cloneRatios(c.Effects[i].Ratios)
 	}
 	return c
+}
+
+func cloneRatios(ratios map[string][]float64) map[string][]float64 {
+	all := zeroRatios()
+	for m, list := range ratios {
+		all[m] = slices.Clone(list)
+	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,32 +14,32 @@ import (
 )
 
 // simulatedLabs calibrate: a delay of the service makes the answer that much
-// later, times slope.
+// later, times slope, and two labs of one kind differ for as long as they are
+// up.
 type simulatedLabs struct {
 	slope  float64
+	apart  float64 // standard deviation of the log ratio of two labs
 	pairs  []int
 	delays []time.Duration
-	rounds []int
 	knees  int
-	broken map[int]float64 // by the number of the duet: what its first labs are slower by
+	factor map[int]float64 // by pair of labs
 }
 
 func (l *simulatedLabs) hooks() CalibrateHooks {
+	random := rand.New(rand.NewPCG(5, 5))
+	l.factor = map[int]float64{}
 	return CalibrateHooks{Duet: func(_ context.Context, pair int, delay time.Duration) (DuetHooks, error) {
 		l.pairs, l.delays = append(l.pairs, pair), append(l.delays, delay)
-		n := len(l.pairs)
+		if l.factor[pair] == 0 {
+			l.factor[pair] = math.Exp(l.apart * random.NormFloat64())
+		}
+		seed := uint64(len(l.pairs))
 		ms := float64(delay) / float64(time.Millisecond)
+		slower := (1 + ms*l.slope) * l.factor[pair]
+		g := simulation(seed, same, simulatedSide{p50: slower, p99: slower})
+		g.own99 = 0.03 // so that verdicts need few pairs: the test is of the counting
 		return DuetHooks{
-			Open: func(_ context.Context, round int) (Generator, error) {
-				l.rounds = append(l.rounds, round)
-				slower := 1 + ms*l.slope
-				if round == 1 {
-					slower += l.broken[n]
-				}
-				g := simulation(uint64(n), same, simulatedSide{p50: slower, p99: slower})
-				g.own99 = 0.03 // so that verdicts need few pairs: the test is of the counting
-				return g, nil
-			},
+			Open:    func(context.Context, int) (Generator, error) { return g, nil },
 			Knee:    func(context.Context, int) (float64, error) { l.knees++; return 900, nil },
 			machine: quietMachine(),
 		}, nil
@@ -48,14 +49,14 @@ func (l *simulatedLabs) hooks() CalibrateHooks {
 func simulatedCalibration() CalibrateConfig {
 	return CalibrateConfig{
 		Lab: "hashicups", Scenario: "open", Request: "api", Pods: MultipleNodes, Mesh: "ovs", Environment: Host(),
-		Load:     OpenLoad{Arrivals: Poisson, Connections: 8, Requests: 100},
-		Verdicts: 6, LabStarts: 2, Effects: []float64{0.02, 0.2, 0.3}, VerdictsPerEffect: 2, Seed: 1, resamples: 500,
+		Load:      OpenLoad{Arrivals: Poisson, Connections: 8, Requests: 100},
+		LabStarts: 40, Verdicts: 60, Effects: []float64{0.02, 0.2, 0.3}, Seed: 1, resamples: 100,
 	}
 }
 
 func TestCalibrate(t *testing.T) {
-	// A delay counts 1.4 times; the fourth duet has labs of which one is slow.
-	labs := &simulatedLabs{slope: 1.4, broken: map[int]float64{4: 0.5}}
+	// A delay counts 1.4 times; two labs differ by some 4 %.
+	labs := &simulatedLabs{slope: 1.4, apart: 0.04}
 	var events []CalibrateEvent
 	c, err := Calibrate(t.Context(), simulatedCalibration(), labs.hooks(), func(e CalibrateEvent) { events = append(events, e) })
 	if err != nil {
@@ -64,8 +65,7 @@ func TestCalibrate(t *testing.T) {
 	if err := c.validate(); err != nil {
 		t.Error(err)
 	}
-	if c.Verdicts != 6 || c.LabStarts != 2 || c.FalseFails["p50"] != 1 || c.FalseFails["p99"] != 1 ||
-		c.Confirmed["p50"] != 0 || c.Confirmed["p99"] != 0 || c.Undecided["p50"] != 0 || c.Pairs < 10 {
+	if c.Verdicts != 60 || c.LabStarts != 40 || c.FalseFails["p50"] > 1 || c.FalseFails["p99"] > 1 || c.Pairs < 10 || len(c.Ratios["p99"]) != 40 {
 		t.Errorf("got %+v", c)
 	}
 	if c.Load.Rate != 150 || labs.knees != 2 { // a third of 900, for two
@@ -75,32 +75,35 @@ func TestCalibrate(t *testing.T) {
 		t.Fatalf("effects %+v", c.Effects)
 	}
 	small, large := c.Effects[0], c.Effects[1]
-	if small.Found["p50"] != 0 || small.Verdicts != 2 || small.Injected != 0.02 {
+	if small.Found["p50"] > 6 || small.Verdicts != 60 || small.Injected != 0.02 {
 		t.Errorf("2 %%: %+v", small)
 	}
-	if large.Found["p50"] != 2 || math.Abs(large.Reached-0.2) > 0.02 || c.Smallest != 0.2 {
+	if large.Found["p50"] != 60 || math.Abs(large.Reached-0.2) > 0.03 || c.Smallest != 0.2 {
 		t.Errorf("20 %%: %+v, smallest %v", large, c.Smallest)
 	}
 	// 0.2 of the base's p50 would reach 0.28: one correction at least.
 	if math.Abs(large.Delay.Seconds()*1000-0.2/1.4) > 0.02 {
 		t.Errorf("delay %v", large.Delay)
 	}
-	if want := []int{0, 0, 0, 1, 1, 1}; !reflect.DeepEqual(labs.pairs[:6], want) {
-		t.Errorf("pairs of labs: %v", labs.pairs)
+	// Pair 0 tunes; the others are measured once with each delay and once without.
+	count := map[int]map[time.Duration]int{}
+	for i, pair := range labs.pairs {
+		if count[pair] == nil {
+			count[pair] = map[time.Duration]int{}
+		}
+		count[pair][labs.delays[i]]++
 	}
-	if last := labs.pairs[len(labs.pairs)-1]; last != 4 {
-		t.Errorf("the last effect has pair %d", last)
-	}
-	if want := []int{1, 1, 1, 1, 2, 1, 1}; !reflect.DeepEqual(labs.rounds[:7], want) {
-		t.Errorf("rounds: %v", labs.rounds)
+	for pair := 1; pair <= 40; pair++ {
+		if len(count[pair]) != 4 || count[pair][0] != 1 || count[pair][large.Delay] != 1 {
+			t.Errorf("pair %d of labs: %v", pair, count[pair])
+		}
 	}
 	tuning, left := false, false
 	for _, e := range events {
 		tuning = tuning || e.Tuning
 		left = left || e.Left > 0
 	}
-	if first, last := events[0], events[len(events)-1]; !tuning || !left || first.Verdict != 1 || first.Of != 6 ||
-		first.Calibration.Verdicts != 0 || !reflect.DeepEqual(last.Calibration, *c) {
+	if first, last := events[0], events[len(events)-1]; !tuning || !left || first.Of != 40 || !reflect.DeepEqual(last.Calibration, *c) {
 		t.Errorf("events: tuning told %v, time told %v, first %+v", tuning, left, first)
 	}
 
@@ -121,31 +124,53 @@ func TestCalibrate(t *testing.T) {
 	}
 }
 
+// Labs that differ by more than the margin make false alarms if a verdict
+// rests on one pair of them, and none if each pair of trials has its own.
+func TestDrawVerdicts(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	rule := CalibrateConfig{}.rule()
+	own, one := zeroRatios(), zeroRatios()
+	for range 60 {
+		for m := range own {
+			own[m] = append(own[m], math.Exp(0.06*random.NormFloat64()))
+			one[m] = append(one[m], 1.08*math.Exp(0.02*random.NormFloat64()))
+		}
+	}
+	if d := drawVerdicts(rule, own, 100, 1, 100); d.fails["p50"] > 2 || d.fails["p99"] > 1 || d.pairs < 10 || d.pairs > 30 {
+		t.Errorf("labs of their own: %+v", d)
+	}
+	if d := drawVerdicts(rule, one, 100, 1, 100); d.fails["p50"] != 100 || d.confirmed["p50"] != 100 {
+		t.Errorf("the same labs: %+v", d)
+	}
+	if a, b := drawVerdicts(rule, own, 20, 1, 100), drawVerdicts(rule, own, 20, 1, 100); !reflect.DeepEqual(a, b) {
+		t.Errorf("the same seed drew %+v and %+v", a, b)
+	}
+}
+
 func TestCalibrateEndsEarly(t *testing.T) {
 	labs := &simulatedLabs{slope: 1}
 	h := labs.hooks()
 	inner := h.Duet
 	h.Duet = func(ctx context.Context, pair int, delay time.Duration) (DuetHooks, error) {
-		if len(labs.pairs) == 2 {
+		if pair == 3 {
 			return DuetHooks{}, errors.New("no memory")
 		}
 		return inner(ctx, pair, delay)
 	}
 	c, err := Calibrate(t.Context(), simulatedCalibration(), h, nil)
-	if err == nil || !strings.Contains(err.Error(), "verdict 3 of 6: prepare labs: no memory") || c.Verdicts != 2 || c.validate() != nil {
+	if err == nil || !strings.Contains(err.Error(), "pair 3 of 40: prepare labs: no memory") || c.LabStarts != 2 || c.Verdicts != 0 || c.validate() != nil {
 		t.Errorf("got %v, %+v", err, c)
 	}
 }
 
 func TestCalibrateRefuses(t *testing.T) {
 	for want, change := range map[string]func(*CalibrateConfig){
-		"0 verdicts:":           func(c *CalibrateConfig) { c.Verdicts, c.LabStarts = 0, 1 },
-		"7 pairs of labs":       func(c *CalibrateConfig) { c.LabStarts = 7 },
-		"0 verdicts per effect": func(c *CalibrateConfig) { c.VerdictsPerEffect = 0 },
-		"effects [0.2 0.1]":     func(c *CalibrateConfig) { c.Effects = []float64{0.2, 0.1} },
-		"effects [NaN]":         func(c *CalibrateConfig) { c.Effects = []float64{math.NaN()} },
-		"lab or mesh is empty":  func(c *CalibrateConfig) { c.Mesh = "" },
-		`arrivals "none"`:       func(c *CalibrateConfig) { c.Load.Arrivals = "none" },
+		"0 verdicts:":          func(c *CalibrateConfig) { c.Verdicts = 0 },
+		"7 pairs of labs":      func(c *CalibrateConfig) { c.LabStarts = 7 },
+		"effects [0.2 0.1]":    func(c *CalibrateConfig) { c.Effects = []float64{0.2, 0.1} },
+		"effects [NaN]":        func(c *CalibrateConfig) { c.Effects = []float64{math.NaN()} },
+		"lab or mesh is empty": func(c *CalibrateConfig) { c.Mesh = "" },
+		`arrivals "none"`:      func(c *CalibrateConfig) { c.Load.Arrivals = "none" },
 	} {
 		c := simulatedCalibration()
 		change(&c)

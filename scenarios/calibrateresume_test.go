@@ -8,7 +8,7 @@ import (
 // A study that ended early goes on from what was kept, and makes nothing twice.
 func TestCalibrateGoesOn(t *testing.T) {
 	cfg := simulatedCalibration()
-	cfg.Effects = []float64{0.3}
+	cfg.Effects, cfg.LabStarts = []float64{0.3}, 12
 	var kept []Calibration
 	broken := errors.New("the machine went down")
 	first := &simulatedLabs{slope: 1.4}
@@ -23,9 +23,9 @@ func TestCalibrateGoesOn(t *testing.T) {
 	if _, err := Calibrate(t.Context(), cfg, hooks, nil); !errors.Is(err, broken) {
 		t.Fatalf("got %v", err)
 	}
-	for i, c := range kept {
-		if err := c.validate(); c.Verdicts != i+1 || len(c.Ratios["p50"]) != i+1 || err != nil {
-			t.Errorf("after verdict %d: %+v, %v", i+1, c, err)
+	for i, c := range kept[:4] {
+		if err := c.validate(); c.LabStarts != i+1 || len(c.Ratios["p50"]) != i+1 || len(c.Effects[0].Ratios["p99"]) != i+1 || err != nil {
+			t.Errorf("after pair %d: %+v, %v", i+1, c, err)
 		}
 	}
 
@@ -37,16 +37,16 @@ func TestCalibrateGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Verdicts != 6 || len(c.Ratios["p50"]) != 6 || c.LabStarts != 2 || c.Effects[0].Verdicts != 2 || len(c.Effects[0].Ratios) != 2 {
+	if c.LabStarts != 12 || c.Verdicts != cfg.Verdicts || len(c.Ratios["p50"]) != 12 || len(c.Effects[0].Ratios["p50"]) != 12 {
 		t.Errorf("got %+v", c)
 	}
-	if got := len(second.pairs); got > 2+2+tuneSteps {
-		t.Errorf("%d duets for the two verdicts and the effect that were left", got)
+	if got := len(second.pairs); got != 2*8 {
+		t.Errorf("%d trials for the eight pairs of labs that were left", got)
 	}
 	if second.knees != 0 {
 		t.Errorf("the rate was chosen again: %d knees", second.knees)
 	}
-	if kept[3].Verdicts != 4 || len(kept[3].Ratios["p50"]) != 4 {
+	if kept[3].LabStarts != 4 || len(kept[3].Ratios["p50"]) != 4 {
 		t.Errorf("what was kept has changed: %+v", kept[3])
 	}
 
@@ -60,5 +60,12 @@ func TestCalibrateGoesOn(t *testing.T) {
 	cfg.Mesh = "direct"
 	if _, err := Calibrate(t.Context(), cfg, third.hooks(), nil); !errors.Is(err, ErrOtherStudy) {
 		t.Errorf("another mesh: %v", err)
+	}
+	cfg.Mesh = "ovs"
+	damaged := *c
+	damaged.Ratios = map[string][]float64{"p50": {1}}
+	cfg.Earlier = &damaged
+	if _, err := Calibrate(t.Context(), cfg, third.hooks(), nil); !errors.Is(err, ErrOtherStudy) {
+		t.Errorf("ratios that are missing: %v", err)
 	}
 }

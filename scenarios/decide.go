@@ -49,7 +49,7 @@ func DefaultRule(m Method, hypotheses int) Rule {
 //   - PASS: the one-sided 99 % upper bound of the ratio is below 1+d. It is the
 //     larger of two: BCa's (bootstrap over pairs, 10,000 resamples), which by
 //     simulation covers 98 % with 10 pairs, and that of the signed-rank test,
-//     which holds its level. All metrics must pass, so this needs no correction
+//     which holds its level and needs 7 pairs at least. All metrics must pass, so this needs no correction
 //     for their number (it is an intersection-union test).
 //   - Else it goes on, and is INCONCLUSIVE after the last look.
 //
@@ -351,8 +351,10 @@ func (j *judge) estimate(round, changed, margin int, pairs []Trial, resamples in
 	}
 	if c, err := (stats.Bootstrap{Resamples: resamples, Seed: bootstrapSeed}).BCa(logs, stats.HodgesLehmann); err == nil {
 		low, high := c.Interval(intervalLevel)
-		exact, _ := stats.SignedRankUpper(logs, boundLevel)
-		d.Low, d.High, d.Bound = math.Exp(low), math.Exp(high), math.Exp(max(c.Upper(boundLevel), exact))
+		d.Low, d.High = math.Exp(low), math.Exp(high)
+		if exact, reached := stats.SignedRankUpper(logs, boundLevel); reached >= boundLevel {
+			d.Bound = math.Exp(max(c.Upper(boundLevel), exact))
+		}
 	}
 	if j.known == nil {
 		j.known = make(map[estimateKey]MetricDecision)

@@ -72,7 +72,7 @@ type Knee struct {
 // neighbouring trials of two of them.
 type Trial struct {
 	TrialOutcome
-	Round  int      `json:"round"` // 1: the labs that came up first; 2: fresh ones, to confirm a FAIL
+	Round  int      `json:"round"` // 1; 2: measured again, to confirm a FAIL
 	WarmUp WarmUp   `json:"warm_up"`
 	Costs  [][]Cost `json:"costs,omitempty"` // by variant, then by part; what could not be read is missing
 	Steal  float64  `json:"steal_ratio"`     // of the machine's processor time, taken by the hypervisor
@@ -80,7 +80,8 @@ type Trial struct {
 	Flags  []Flag   `json:"flags,omitempty"` // what disturbed it; a flagged trial counts like any other
 }
 
-// WarmUp is what went before the first trial of a round; zero before others.
+// WarmUp is what went before the first trial in labs that had just come up;
+// zero before others.
 type WarmUp struct {
 	Seconds float64 `json:"seconds"`
 	Steady  bool    `json:"steady"` // false: the medians still drifted at the end
@@ -235,18 +236,16 @@ type Calibration struct {
 	Request     string         `json:"request,omitempty"` // of the lab file, as in Duet
 	Mesh        string         `json:"mesh"`
 	Load        OpenLoad       `json:"load"`
-	Verdicts    int            `json:"verdicts"`     // of a mesh against itself
-	LabStarts   int            `json:"lab_starts"`   // pairs of labs that they were spread over
-	FalseFails  map[string]int `json:"false_fails"`  // by metric, before they were measured again; "errors": by failed requests
-	Confirmed   map[string]int `json:"confirmed"`    // of the false FAILs, by metric: those that fresh labs confirmed
+	LabStarts   int            `json:"lab_starts"`   // pairs of labs that were measured
+	Verdicts    int            `json:"verdicts"`     // of a mesh against itself, drawn from these pairs
+	FalseFails  map[string]int `json:"false_fails"`  // by metric, before they were measured again
+	Confirmed   map[string]int `json:"confirmed"`    // of the false FAILs, by metric: those that other pairs confirmed
 	Undecided   map[string]int `json:"inconclusive"` // by metric
 	Pairs       float64        `json:"pairs"`        // per verdict: mean
-	P50         float64        `json:"p50_ms"`       // of the base: median over verdicts
+	P50         float64        `json:"p50_ms"`       // of the base: median over trials
 	Effects     []Effect       `json:"effects"`      // in the order of Injected
 
-	// Ratios of each verdict, by metric. Verdicts of one pair of labs follow
-	// each other; what they have in common is how much two labs of one kind
-	// differ.
+	// Ratios of each pair of labs, by metric.
 	Ratios map[string][]float64 `json:"ratios,omitempty"`
 
 	Smallest float64 `json:"smallest"` // the smallest Injected that was found in 95 % of verdicts or more; 0: none
@@ -257,8 +256,9 @@ type Effect struct {
 	Injected float64        `json:"injected"` // share of the base's p50
 	Delay    time.Duration  `json:"delay_ns"` // that the service added
 	Reached  float64        `json:"reached"`  // median of the p50 ratios less 1
-	Verdicts int            `json:"verdicts"`
-	Found    map[string]int `json:"found"`            // FAILs, by metric; they are not measured again
-	Pairs    float64        `json:"pairs"`            // per verdict: mean
-	Ratios   []float64      `json:"ratios,omitempty"` // of the p50, by verdict
+	Verdicts int            `json:"verdicts"` // drawn from the pairs of labs
+	Found    map[string]int `json:"found"`    // FAILs, by metric; they are not measured again
+	Pairs    float64        `json:"pairs"`    // per verdict: mean
+
+	Ratios map[string][]float64 `json:"ratios,omitempty"` // of each pair of labs, by metric
 }

@@ -94,7 +94,7 @@ func TestEveryScenarioKey(t *testing.T) {
 	}
 	want := &Scenario{
 		Name: "every-key", Description: "Every key of an open loop.", Model: OpenLoop,
-		Open: OpenLoad{Arrivals: Constant, Rate: 12.5, Connections: 4, Requests: 600},
+		Open: OpenLoad{Arrivals: Constant, Rate: 12.5, Connections: 4, Requests: 600}, Looks: []int{4, 8},
 		Steps: []ScenarioStep{
 			{Name: "frontend", Request: "frontend", Weight: 3},
 			{Name: "order", Weight: 1, To: "public-api", RequestSpec: RequestSpec{

@@ -27,6 +27,12 @@ const (
 	defaultRequests    = 1000
 )
 
+// The most that a file may ask for: each pair takes ten seconds or so.
+const (
+	maxPairs = 1000
+	maxLooks = 10
+)
+
 // What a closed loop allows when its file does not say it.
 const (
 	defaultTimeout = 15 * time.Second
@@ -71,7 +77,7 @@ func (r fileReader) scenario(f *fileScenario, s *Scenario) {
 		r.Addf(f.Stated.At(), "the scenario needs open or closed: who decides when a request is sent")
 	}
 	if f.Open != nil {
-		s.Model, s.Open = OpenLoop, r.open(f.Open)
+		s.Model, s.Open, s.Looks = OpenLoop, r.open(f.Open), r.looks(f.Open.Pairs)
 	}
 	if f.Closed != nil {
 		s.Model, s.Closed = ClosedLoop, r.closed(f.Closed)
@@ -109,6 +115,25 @@ func (r fileReader) open(f *fileOpen) OpenLoad {
 		}
 	}
 	return l
+}
+
+// looks reads the numbers of pairs after which it is decided.
+func (r fileReader) looks(pairs []topo.YAMLNumber) []int {
+	if len(pairs) > maxLooks {
+		r.Addf(pairs[maxLooks].At(), "%d numbers of pairs; at most %d are allowed", len(pairs), maxLooks)
+		return nil
+	}
+	var looks []int
+	last := 0
+	for _, value := range pairs {
+		n := r.count(value, "pairs", 1, maxPairs, 0)
+		if n > 0 && n <= last {
+			r.Addf(value.At(), "pairs %d must be more than %d before it", n, last)
+		}
+		last = n
+		looks = append(looks, n)
+	}
+	return looks
 }
 
 func (r fileReader) closed(f *fileClosed) Config {

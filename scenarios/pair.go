@@ -30,9 +30,11 @@ type DuetConfig struct {
 
 // DuetHooks are the labs as RunDuet sees them. All are called one at a time.
 type DuetHooks struct {
-	// Open returns the generator for a round of Alive, whose sides are the
-	// variants in their order, in labs that are up. Those of round 2 must be
-	// fresh. RunDuet closes the generator before it opens the next.
+	// Open returns a generator for Alive, whose sides are the variants in their
+	// order. Each call is for labs that have just come up: two labs of one kind
+	// differ for as long as they are up, so each pair has its own. round 2
+	// measures a FAIL again. RunDuet closes the generator before it opens the
+	// next.
 	Open func(ctx context.Context, round int) (Generator, error)
 	// Use returns where the variant can be measured that ABBA needs next. Who
 	// provides it closes its generators.
@@ -193,11 +195,7 @@ func (r *duetRun) mayFail() bool {
 // round makes the trials of one round.
 func (r *duetRun) round(ctx context.Context, round int) (err error) {
 	r.progress.round = round
-	r.report(PhaseLabs, 0)
-	p, err := r.open(ctx, round)
-	if err != nil {
-		return fmt.Errorf("open the labs of round %d: %w", round, err)
-	}
+	p := r.labs(round)
 	defer func() { err = errors.Join(err, p.close()) }()
 	if round == 1 {
 		if err := r.preflight(ctx, p); err != nil {
@@ -215,6 +213,9 @@ func (r *duetRun) round(ctx context.Context, round int) (err error) {
 		r.duet.Trials = append(r.duet.Trials, t)
 		if r.atLook(n) && r.settled(round) {
 			break
+		}
+		if err := p.spent(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -33,11 +33,9 @@ func TestDuetPasses(t *testing.T) {
 	if m := c.Metrics[0]; math.Abs(m.Ratio-0.8) > 0.02 || m.Low > m.Ratio || m.High < m.Ratio || m.Bound < m.Ratio || m.Pairs != 10 {
 		t.Errorf("p50: %+v", m)
 	}
-	if g.closed != 1 {
-		t.Errorf("the generator was closed %d times", g.closed)
-	}
-	if d.Variants[0].Starts != 1 || d.Variants[1].Starts != 1 {
-		t.Errorf("starts of labs: %+v", d.Variants)
+	// Each pair has labs of its own.
+	if n := len(d.Trials); g.opened != n || g.closed != n || d.Variants[0].Starts != n || d.Variants[1].Starts != n {
+		t.Errorf("%d trials in %d pairs of labs, %d closed: %+v", n, g.opened, g.closed, d.Variants)
 	}
 	seeds := make(map[uint64]bool)
 	for _, s := range g.specs {
@@ -72,8 +70,8 @@ func TestDuetConfirms(t *testing.T) {
 		if len(c.Again) != 2 || c.Again[0].Verdict != Fail {
 			t.Errorf("the fresh labs came to %+v", c.Again)
 		}
-		if d.Variants[1].Starts != 2 {
-			t.Errorf("%d labs, want 2", d.Variants[1].Starts)
+		if d.Variants[1].Starts != len(d.Trials) {
+			t.Errorf("%d labs for %d trials", d.Variants[1].Starts, len(d.Trials))
 		}
 		if last := d.Trials[len(d.Trials)-1]; last.Round != 2 || d.Trials[0].Round != 1 {
 			t.Errorf("rounds: first %d, last %d", d.Trials[0].Round, last.Round)
@@ -102,8 +100,8 @@ func TestDuetConfirms(t *testing.T) {
 	t.Run("ended in between", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		second := simulation(2, same, slow)
-		second.after = func(n int, _ *TrialOutcome) {
-			if n == warmUpChunks+4 {
+		second.after = func(int, *TrialOutcome) {
+			if !second.warming && second.measured == 4 {
 				cancel()
 			}
 		}
@@ -172,8 +170,8 @@ func TestDuetStopsAtLooks(t *testing.T) {
 func TestDuetStopsAtALookWhenSilent(t *testing.T) {
 	g := simulation(3, same, same)
 	g.own50 = 0 // the warm-up is steady at once
-	g.after = func(n int, o *TrialOutcome) {
-		if n == warmUpChunks+2 {
+	g.after = func(_ int, o *TrialOutcome) {
+		if !g.warming && g.measured == 2 {
 			o.Sides[1] = SideOutcome{Requests: 100, Errors: 100, ErrorKind: map[string]int{"timeout": 100}}
 		}
 	}
@@ -267,8 +265,8 @@ func TestDuetFlags(t *testing.T) {
 	}{
 		{"quiet", func(*simulated, *DuetHooks) {}, nil},
 		{"late", func(g *simulated, _ *DuetHooks) {
-			g.after = func(n int, o *TrialOutcome) {
-				if n == warmUpChunks+3 {
+			g.after = func(_ int, o *TrialOutcome) {
+				if !g.warming && g.measured == 3 {
 					o.Generator.Lateness = simulatedDistribution(0.1, 9, 10)
 				}
 			}
@@ -336,8 +334,8 @@ func TestDuetWarmUp(t *testing.T) {
 	if w := d.Trials[0].WarmUp; !w.Steady || math.Abs(w.Seconds-5) > 0.001 { // 10 chunks
 		t.Errorf("warm-up %+v", w)
 	}
-	if w := d.Trials[1].WarmUp; w != (WarmUp{}) {
-		t.Errorf("the second trial has a warm-up: %+v", w)
+	if w := d.Trials[1].WarmUp; !w.Steady || math.Abs(w.Seconds-2) > 0.001 { // its labs have just come up, too
+		t.Errorf("warm-up of the second trial: %+v", w)
 	}
 	if got := g.specs[0]; got.Requests != 100 || got.Rate != 200 { // half a second of 200 per second
 		t.Errorf("a chunk is %+v", got)
@@ -501,7 +499,7 @@ func TestDuetFails(t *testing.T) {
 	}{
 		{"labs do not come up", func(_ *simulated, h *DuetHooks) {
 			h.Open = func(context.Context, int) (Generator, error) { return nil, broken }
-		}, "open the labs of round 1: broken", 0},
+		}, "trial 1 of round 1: open labs: broken", 0},
 		{"the generator answers for one side", func(g *simulated, _ *DuetHooks) {
 			g.after = func(n int, o *TrialOutcome) {
 				if n > 6 {
@@ -510,8 +508,8 @@ func TestDuetFails(t *testing.T) {
 			}
 		}, "answered for 1 sides", -1},
 		{"not a number", func(g *simulated, _ *DuetHooks) {
-			g.after = func(n int, o *TrialOutcome) {
-				if n > warmUpChunks+2 {
+			g.after = func(_ int, o *TrialOutcome) {
+				if !g.warming && g.measured > 2 {
 					o.Sides[1].Latency.P99 = math.NaN()
 				}
 			}
@@ -591,13 +589,13 @@ func TestDuetRefuses(t *testing.T) {
 func TestDuetEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	g := simulation(1, same, same)
-	g.after = func(n int, _ *TrialOutcome) {
-		if n == warmUpChunks+3 {
+	g.after = func(int, *TrialOutcome) {
+		if !g.warming && g.measured == 3 {
 			cancel()
 		}
 	}
 	d, err := RunDuet(ctx, simulatedConfig("a", "b"), alive(t, g), nil)
-	if !errors.Is(err, context.Canceled) || len(d.Trials) != 3 || g.closed != 1 {
+	if !errors.Is(err, context.Canceled) || len(d.Trials) != 3 || g.closed != g.opened {
 		t.Fatalf("got %v, %d trials, closed %d times", err, len(d.Trials), g.closed)
 	}
 	if c := d.Comparisons[0]; c.Verdict != Inconclusive || c.Metrics[0].Pairs != 3 || !strings.Contains(c.Metrics[0].Reason, "3 pairs") {

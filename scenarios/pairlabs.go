@@ -7,54 +7,75 @@ import (
 	"math/rand/v2"
 )
 
-// duetLabs hands out where the variants of one round are measured.
+// duetLabs hands out where variants are measured.
 type duetLabs struct {
 	use   func(ctx context.Context, variant int) (ActiveSide, error) // Fresh until warm is called
 	warm  func(variant int)
+	spent func() error // a trial has been made in them
 	close func() error
 }
 
-// open brings up the labs of a round.
-func (r *duetRun) open(ctx context.Context, round int) (duetLabs, error) {
+// labs returns the labs of a round, which come up when they are used.
+func (r *duetRun) labs(round int) duetLabs {
 	if r.c.Method == ABBA {
-		cold := make(map[int]bool)
-		return duetLabs{
-			use: func(ctx context.Context, variant int) (ActiveSide, error) {
-				side, err := r.h.Use(ctx, round, variant)
-				if err != nil {
-					return side, fmt.Errorf("bring up %s: %w", r.c.Variants[variant].Name, err)
-				}
-				if side.Fresh {
-					r.duet.Variants[variant].Starts++
-					cold[variant] = true
-				}
-				side.Fresh = cold[variant]
-				return side, nil
-			},
-			warm:  func(variant int) { delete(cold, variant) },
-			close: func() error { return nil },
-		}, nil
+		return r.labsInTurn(round)
 	}
-	g, err := r.h.Open(ctx, round)
-	if err != nil {
-		return duetLabs{}, err
+	var g Generator // nil: the next pair needs labs
+	fresh := false
+	end := func() error {
+		if g == nil {
+			return nil
+		}
+		err := g.Close()
+		g = nil
+		if err != nil {
+			return fmt.Errorf("end the generator: %w", err)
+		}
+		return nil
 	}
-	for i := range r.duet.Variants {
-		r.duet.Variants[i].Starts++
-	}
-	fresh := true // all of them warm up at once
 	return duetLabs{
-		use: func(_ context.Context, variant int) (ActiveSide, error) {
+		use: func(ctx context.Context, variant int) (ActiveSide, error) {
+			if g == nil {
+				r.report(PhaseLabs, 0)
+				opened, err := r.h.Open(ctx, round)
+				if err != nil {
+					return ActiveSide{}, fmt.Errorf("open labs: %w", err)
+				}
+				g, fresh = opened, true
+				for i := range r.duet.Variants {
+					r.duet.Variants[i].Starts++
+				}
+			}
 			return ActiveSide{Generator: g, Side: variant, Fresh: fresh}, nil
 		},
-		warm: func(int) { fresh = false },
-		close: func() error {
-			if err := g.Close(); err != nil {
-				return fmt.Errorf("end the generator: %w", err)
+		warm:  func(int) { fresh = false }, // all of them have warmed up at once
+		spent: end,
+		close: end,
+	}
+}
+
+// labsInTurn are those of ABBA, which stay up while they are measured twice
+// in a row.
+func (r *duetRun) labsInTurn(round int) duetLabs {
+	cold := make(map[int]bool)
+	nothing := func() error { return nil }
+	return duetLabs{
+		use: func(ctx context.Context, variant int) (ActiveSide, error) {
+			side, err := r.h.Use(ctx, round, variant)
+			if err != nil {
+				return side, fmt.Errorf("bring up %s: %w", r.c.Variants[variant].Name, err)
 			}
-			return nil
+			if side.Fresh {
+				r.duet.Variants[variant].Starts++
+				cold[variant] = true
+			}
+			side.Fresh = cold[variant]
+			return side, nil
 		},
-	}, nil
+		warm:  func(variant int) { delete(cold, variant) },
+		spent: nothing,
+		close: nothing,
+	}
 }
 
 // order returns the trials of a round at most: for each, the variants that

@@ -68,10 +68,8 @@ func (r *duetRun) preflight(ctx context.Context, labs duetLabs) error {
 	r.report(PhasePreflight, 0)
 	knees := make([]float64, len(r.c.Variants))
 	for i, v := range r.c.Variants {
-		if r.c.Method == ABBA {
-			if _, err := labs.use(ctx, i); err != nil {
-				return err
-			}
+		if _, err := labs.use(ctx, i); err != nil {
+			return err
 		}
 		k, err := r.h.Knee(ctx, i)
 		if err == nil && (!(k > 0) || math.IsInf(k, 0)) {

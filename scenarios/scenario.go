@@ -24,6 +24,7 @@ type Scenario struct {
 
 	Closed Config   // of a closed loop: the matrix without Meshes, Pods and Seed; its Requests are the names of Steps
 	Open   OpenLoad // of an open loop; Rate 0: chosen by the knee
+	Looks  []int    // of an open loop: as in Rule; empty: the default
 
 	Objective *Objective // what a ramp searches for; nil: the file says nothing
 }

@@ -22,8 +22,10 @@ type simulated struct {
 	drift  float64 // of log latency per trial: what one-at-a-time pairs must survive
 
 	specs    []TrialSpec
+	opened   int // labs
 	closed   int
 	trials   int
+	warming  bool                           // the last trial was part of a warm-up
 	measured int                            // trials that are no warm-up
 	late     float64                        // p99 of lateness, ms
 	after    func(n int, out *TrialOutcome) // may change the n-th outcome, from 1
@@ -55,7 +57,8 @@ func (s *simulated) Trial(ctx context.Context, spec TrialSpec) (TrialOutcome, er
 		}
 	}
 	shared := 0.0
-	if spec.Window > 0 { // not in warm-ups
+	s.warming = spec.Window == 0
+	if !s.warming {
 		shared = s.random.NormFloat64()*s.common + s.drift*float64(s.measured)
 		s.measured++
 	}
@@ -145,15 +148,19 @@ func simulatedConfig(names ...string) DuetConfig {
 // alive are the hooks of labs whose generators come from the list, round by
 // round.
 func alive(t testing.TB, rounds ...*simulated) DuetHooks {
+	var last *simulated
 	return DuetHooks{
 		Open: func(_ context.Context, round int) (Generator, error) {
 			if round > len(rounds) {
 				t.Fatalf("round %d was opened, %d were expected", round, len(rounds))
 			}
-			if round > 1 && rounds[round-2].closed != 1 {
-				t.Errorf("round %d was opened while the generator of the one before was open", round)
+			g := rounds[round-1]
+			if last != nil && last.closed != last.opened {
+				t.Errorf("labs of round %d were opened while the generator of those before was open", round)
 			}
-			return rounds[round-1], nil
+			last = g
+			g.opened++
+			return g, nil
 		},
 		machine: quietMachine(),
 	}

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // validatePaired checks what documents hold since schema_version 2.
@@ -117,6 +118,14 @@ func (c Calibration) validate() error {
 		return err
 	}
 	for i, e := range c.Effects {
+		for metric, all := range e.Ratios {
+			for k, v := range all {
+				err = errors.Join(err, number(fmt.Sprintf("effects[%d].ratios[%s][%d]", i, metric, k), v))
+			}
+		}
+		if err != nil {
+			return err
+		}
 		// What was reached may be below nothing: noise.
 		err := errors.Join(number("injected", e.Injected), number("reached + 1", e.Reached+1), number("pairs", e.Pairs),
 			countsWithin("found", e.Found, e.Verdicts))
@@ -128,6 +137,22 @@ func (c Calibration) validate() error {
 		}
 	}
 	return nil
+}
+
+// whole tells whether the ratios of all pairs of labs are there, above 0.
+func (c Calibration) whole() bool {
+	all := []map[string][]float64{c.Ratios}
+	for _, e := range c.Effects {
+		all = append(all, e.Ratios)
+	}
+	for _, ratios := range all {
+		for metric := range zeroRatios() {
+			if len(ratios[metric]) != c.LabStarts || c.LabStarts > 0 && slices.Min(ratios[metric]) <= 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // countsWithin checks counts by metric, of which none exceeds most.

@@ -15,10 +15,11 @@ const (
 	warmUpSpread = 0.05
 )
 
-// warmUp sends load, in chunks of half a second, until the medians of each
-// side have stopped to drift (see steady), at most for 20 s. The chunks are
-// trials of their own whose figures are dropped. trial and part tell where in
-// the round it is, for the seeds.
+// warmUp sends load, in chunks of half a second, until what is to be measured
+// has stopped to drift (see steady): the ratios of the medians of sides that
+// are live together, the median of a side alone; at most for 20 s. The chunks
+// are trials of their own whose figures are dropped. trial and part tell where
+// in the round it is, for the seeds.
 func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part int, sides []int) (WarmUp, error) {
 	load := r.duet.Load
 	load.Requests = max(1, int(math.Ceil(load.Rate*warmUpChunk.Seconds())))
@@ -36,30 +37,50 @@ func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part in
 			return w, err
 		}
 		w.Seconds += outcome.Seconds
-		w.Steady = true
 		for i, s := range sides {
+			median := 0.0
 			if s < len(outcome.Sides) {
-				medians[i] = append(medians[i], outcome.Sides[s].Latency.P50)
+				median = outcome.Sides[s].Latency.P50
 			}
-			w.Steady = w.Steady && steady(medians[i])
+			medians[i] = append(medians[i], median)
 		}
-		if w.Steady {
+		if w.Steady = steadySides(medians); w.Steady {
 			break
 		}
 	}
 	return w, nil
 }
 
-// steady tells whether the medians have stopped to drift: those of the last
-// second and of the second before it are within 5 %. Single half seconds are
-// not compared: with a hundred requests in each, four medians lie within 5 %
-// by chance alone or not at all, and on a machine with other work never. A
-// median of 0 means that nothing was answered.
-func steady(medians []float64) bool {
-	if len(medians) < warmUpChunks {
+// steadySides tells whether a warm-up may end. Sides that are live together
+// are held against the first: what strikes all of them, as the moods of a
+// shared machine do, does not change their ratio.
+func steadySides(medians [][]float64) bool {
+	if len(medians) == 1 {
+		return steady(medians[0])
+	}
+	for _, other := range medians[1:] {
+		ratios := make([]float64, len(other))
+		for i := range other {
+			if base := medians[0][i]; base > 0 {
+				ratios[i] = other[i] / base
+			}
+		}
+		if !steady(ratios) {
+			return false
+		}
+	}
+	return true
+}
+
+// steady tells whether values have stopped to drift: those of the last second
+// and of the second before it are within 5 %. Single half seconds are not
+// compared: with a hundred requests in each, four medians lie within 5 % by
+// chance alone or not at all. A value of 0 means that nothing was answered.
+func steady(values []float64) bool {
+	if len(values) < warmUpChunks {
 		return false
 	}
-	last := medians[len(medians)-warmUpChunks:]
+	last := values[len(values)-warmUpChunks:]
 	before, now := last[0]+last[1], last[2]+last[3]
 	return slices.Min(last) > 0 && max(before, now) <= min(before, now)*(1+warmUpSpread)
 }

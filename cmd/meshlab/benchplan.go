@@ -214,18 +214,15 @@ func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, lo
 	if err != nil {
 		return err
 	}
-	for _, plan := range plans {
-		plan.log = log
-		switch {
-		case p.ramp != "":
+	if p.ramp != "" {
+		for _, plan := range plans {
 			objective, err := p.objective(plan.script)
 			if err != nil {
 				return err
 			}
 			steps = append(steps, func(ctx context.Context, up []raised) error { return r.ramp(ctx, plan, up, objective) })
-		case !p.oneAtATime:
-			steps = append(steps, func(ctx context.Context, up []raised) error { return r.duet(ctx, plan, up) })
 		}
+		plans = nil
 	}
 	if p.waterfall {
 		names, _, err := p.requests(lab)
@@ -239,17 +236,19 @@ func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, lo
 			return err
 		}
 	}
-	if !p.oneAtATime {
+	if len(plans) == 0 {
 		return nil
 	}
 	return r.measure(ctx, nil, func(ctx context.Context, _ []raised) error {
 		r.addMeshes(sides)
 		r.addLabs(sides)
-		for _, plan := range plans {
-			plan.oneAtATime, plan.log = true, log
-			if err := r.duet(ctx, plan, nil); err != nil {
+		for i, plan := range plans {
+			plan.oneAtATime, plan.log = p.oneAtATime, log
+			plan.traffic = !p.oneAtATime && i == 0 && len(steps) == 0
+			if err := r.duet(ctx, plan); err != nil {
 				return err
 			}
+			r.publish()
 		}
 		return nil
 	})

@@ -22,8 +22,7 @@ import (
 // calibrateFlags is what a user may say about a calibration.
 type calibrateFlags struct {
 	mesh, scenario, only string
-	verdicts, perEffect  int
-	labStarts            int
+	pairs, verdicts      int
 	effects              []int
 	seed                 uint64
 	fresh                bool
@@ -34,16 +33,16 @@ func newCalibrate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "calibrate [LAB]",
 		Short: "Find out how often a verdict is wrong on this machine",
-		Long: `Compare a mesh with itself, verdict after verdict, with two labs of the same
-kind side by side: each FAIL is a false alarm. Then let the service of one lab
-answer later on purpose, by 5, 10 and 20 % of the median, and count how often that
-is found. Verdicts and reports made on this machine state the outcome.
+		Long: `Compare a mesh with itself in many pairs of labs, as it is and with a delay of one
+lab's service that adds 5, 10 and 20 % to the median. Then draw verdicts from these
+pairs, by the same rule as those of 'meshlab compare': each FAIL of the mesh against
+itself is a false alarm, and each FAIL with a delay is one found. Verdicts and
+reports made on this machine state the outcome.
 
-A verdict is made by the same code and the same rule as that of 'meshlab compare',
-and takes half a minute to two. What is done is kept after each: the same command
-goes on where an earlier one was interrupted; --fresh begins anew.`,
+A pair takes half a minute. What is done is kept after each: the same command goes
+on where an earlier one was interrupted, or with more --pairs; --fresh begins anew.`,
 		Example: `  meshlab calibrate
-  meshlab calibrate hashicups --only api --verdicts 200 --per-effect 60`,
+  meshlab calibrate hashicups --only api --pairs 150 --effects 10`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return calibrate(c, args, f) },
 	}
@@ -51,12 +50,11 @@ goes on where an earlier one was interrupted; --fresh begins anew.`,
 	fl.StringVar(&f.mesh, "mesh", string(orchestrate.OVS), "mesh that is compared with itself")
 	fl.StringVar(&f.scenario, "scenario", openScenario, "name or file of an open-loop scenario")
 	fl.StringVar(&f.only, "only", "", "request to send (default: the first of the lab file)")
-	fl.IntVar(&f.verdicts, "verdicts", 20, "verdicts of the mesh against itself")
-	fl.IntVar(&f.labStarts, "lab-starts", 0, "pairs of labs that these are spread over, one after the other (default: one for 10 verdicts)")
+	fl.IntVar(&f.pairs, "pairs", 60, "pairs of labs to measure")
+	fl.IntVar(&f.verdicts, "verdicts", 200, "verdicts to draw from them")
 	fl.IntSliceVar(&f.effects, "effects", []int{5, 10, 20}, "delays to add on purpose, in per cent of the median")
-	fl.IntVar(&f.perEffect, "per-effect", 10, "verdicts for each of them")
 	fl.BoolVar(&f.fresh, "fresh", false, "do not go on with an earlier study")
-	fl.Uint64Var(&f.seed, "seed", 0, "seed of arrivals and order (default: random)")
+	fl.Uint64Var(&f.seed, "seed", 0, "seed of arrivals, order and draws (default: random)")
 	return c
 }
 
@@ -91,7 +89,7 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	}
 	cfg := scenarios.CalibrateConfig{
 		Lab: lab.Name, Scenario: script.Name, Request: plans[0].request, Mesh: string(mesh), Pods: spread(lab.Lab),
-		Load: script.Open, Verdicts: f.verdicts, LabStarts: f.labStarts, VerdictsPerEffect: f.perEffect, Seed: f.seed,
+		Load: script.Open, Looks: script.Looks, LabStarts: f.pairs, Verdicts: f.verdicts, Seed: f.seed,
 	}
 	for _, e := range f.effects {
 		cfg.Effects = append(cfg.Effects, float64(e)/100)
@@ -106,8 +104,8 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	cal, err := r.calibrate(ctx, cfg, plans[0], f.fresh)
 	p.stop()
 	if err != nil {
-		if cal != nil && cal.Verdicts > 0 && ctx.Err() != nil && !errors.Is(err, supervisor.ErrLeft) {
-			return fmt.Errorf("interrupted; no lab is left. %d verdicts are kept: the same command goes on from there", cal.Verdicts)
+		if cal != nil && cal.LabStarts > 0 && ctx.Err() != nil && !errors.Is(err, supervisor.ErrLeft) {
+			return fmt.Errorf("interrupted; no lab is left. %d pairs are kept: the same command goes on from there", cal.LabStarts)
 		}
 		return interrupted(ctx, err)
 	}
@@ -119,8 +117,8 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	return nil
 }
 
-// calibrate makes the verdicts, and keeps each. Labs stay up until the study
-// asks for another pair.
+// calibrate measures the pairs of labs, and keeps each. Labs stay up until the
+// study asks for other ones.
 func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConfig, plan duetPlan, anew bool) (_ *scenarios.Calibration, err error) {
 	defer func() { err = errors.Join(err, r.fleet.remove(ctx)) }()
 	var labs *duetLabs
@@ -139,7 +137,7 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 		labs, current = &duetLabs{measurement: r, plan: plan, up: up, current: -1}, pair
 		return nil
 	}
-	if err := fresh(ctx, 0); err != nil {
+	if err := fresh(ctx, 0); err != nil { // which tells what the machine is
 		return nil, err
 	}
 	r.res.Environment.Fingerprint = r.res.Environment.Sum()
@@ -150,7 +148,7 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 			return nil, err
 		}
 		if cfg.Earlier != nil {
-			r.p.line("  an earlier study has %d verdicts of %s in %s under %s; it goes on", cfg.Earlier.Verdicts, dash(cfg.Earlier.Request), cfg.Earlier.Lab, cfg.Earlier.Mesh)
+			r.p.line("  an earlier study has %d pairs of labs with %s in %s under %s; it goes on", cfg.Earlier.LabStarts, dash(cfg.Earlier.Request), cfg.Earlier.Lab, cfg.Earlier.Mesh)
 		}
 	}
 	begin := time.Now()
@@ -162,7 +160,8 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 				return scenarios.DuetHooks{}, err
 			}
 			labs.delay = delay
-			return scenarios.DuetHooks{Open: labs.open, Knee: labs.knee}, nil // costs are not part of a calibration
+			open := func(ctx context.Context, _ int) (scenarios.Generator, error) { return labs.connect(ctx, labs.up) }
+			return scenarios.DuetHooks{Open: open, Knee: labs.knee}, nil // costs are not part of a calibration
 		},
 		Store: func(c *scenarios.Calibration) error { return scenarios.StoreCalibration(calibrationDir(), c) },
 	}, func(e scenarios.CalibrateEvent) { r.showCalibration(e) })
@@ -172,37 +171,36 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 	if err != nil {
 		return cal, err
 	}
-	r.p.finish(step, fmt.Sprintf("%d verdicts", cal.Verdicts), time.Since(begin))
+	r.p.finish(step, fmt.Sprintf("%d pairs of labs", cal.LabStarts), time.Since(begin))
 	return cal, nil
 }
 
 // showCalibration tells how far a calibration is: on a terminal all the time,
-// in a pipe after each verdict.
+// in a pipe after every tenth pair.
 func (r *measurement) showCalibration(e scenarios.CalibrateEvent) {
-	what := "against itself"
-	switch {
-	case e.Tuning:
-		what = fmt.Sprintf("looking for the delay that adds %.0f %%", e.Effect*100)
-	case e.Effect > 0:
+	if e.Tuning {
+		r.report(fmt.Sprintf("looking for the delay that adds %.0f %%: trial %d", e.Effect*100, e.Duet.Done+1))
+		return
+	}
+	what := "as it is"
+	if e.Effect > 0 {
 		what = fmt.Sprintf("with %.0f %% added", e.Effect*100)
 	}
-	c := e.Calibration
-	text := fmt.Sprintf("%s: verdict %d of %d, pair %d; false alarms so far: p50 %d, p99 %d; about %s left",
-		what, e.Verdict, e.Of, e.Duet.Done+1, c.FalseFails["p50"], c.FalseFails["p99"], e.Left.Round(time.Minute))
+	text := fmt.Sprintf("pair %d of %d, %s; about %s left", e.Pair, e.Of, what, e.Left.Round(time.Minute))
 	r.report(text)
-	if !r.p.tty && e.Duet.Phase == scenarios.PhaseDone && !e.Tuning {
-		r.p.line("  %s: verdict %d of %d%s, after %s", what, e.Verdict, e.Of, ratios(e.Duet.Comparisons), e.Elapsed.Round(time.Second))
+	if !r.p.tty && e.Duet.Phase == scenarios.PhaseDone && e.Pair%10 == 0 {
+		r.p.line("  %s%s, after %s", text, ratios(e.Duet.Comparisons), e.Elapsed.Round(time.Second))
 	}
 }
 
 func printCalibration(w io.Writer, c *scenarios.Calibration) {
-	fmt.Fprintf(w, "%s in lab %s under %s, against itself: %d verdicts over %d pairs of labs, %.1f pairs of trials each\n",
+	fmt.Fprintf(w, "%s in lab %s under %s, against itself: %d verdicts drawn from %d pairs of labs, %.1f pairs each\n",
 		dash(c.Request), c.Lab, c.Mesh, c.Verdicts, c.LabStarts, c.Pairs)
 	for _, m := range []string{"p50", "p99"} {
-		fmt.Fprintf(w, "  %s: %d false alarms (%d also in fresh labs), %d inconclusive\n", m, c.FalseFails[m], c.Confirmed[m], c.Undecided[m])
+		fmt.Fprintf(w, "  %s: %d false alarms (%d also when measured again), %d inconclusive\n", m, c.FalseFails[m], c.Confirmed[m], c.Undecided[m])
 	}
 	for _, e := range c.Effects {
-		fmt.Fprintf(w, "%+.0f %% added (a delay of %v, which came to %+.1f %%): found in %d of %d verdicts by p50, in %d by p99; %.1f pairs of trials each\n",
+		fmt.Fprintf(w, "%+.0f %% added (a delay of %v, which came to %+.1f %%): found in %d of %d verdicts by p50, in %d by p99; %.1f pairs each\n",
 			e.Injected*100, e.Delay, e.Reached*100, e.Found["p50"], e.Verdicts, e.Found["p99"], e.Pairs)
 	}
 	fmt.Fprintln(w, gate.Trust(c))

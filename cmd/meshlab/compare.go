@@ -40,7 +40,8 @@ func newCompare() *cobra.Command {
 load to both in turns, and decide: is the median or the 99th percentile of NEW
 worse than that of BASE by more than a margin (5 % and 10 %)? After 10, 20 and 30
 pairs of trials it looks whether that is certain enough; a FAIL is measured once
-more with fresh labs before it is told.
+more before it is told. Two labs of one kind are never quite alike, so each pair
+of trials has labs of its own: some ten seconds a pair.
 
 BASE and NEW are two meshes, two lab files, two scenario files, or two result
 files of earlier runs. With --base-bin and --new-bin they are two builds of
@@ -90,7 +91,7 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 		if c.Flags().Changed("scenario") {
 			return usageError{fmt.Errorf("BASE and NEW are scenarios: leave --scenario out")}
 		}
-		if base.Model != sides[1].script.Model || base.Open != sides[1].script.Open {
+		if other := sides[1].script; base.Model != other.Model || base.Open != other.Open || !slices.Equal(base.Looks, other.Looks) {
 			return usageError{fmt.Errorf("scenarios %s and %s differ in their load: both sides get the same, so only their steps may differ", args[0], args[1])}
 		}
 		script = base
@@ -129,8 +130,7 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 	return f.tell(c, r.res, path)
 }
 
-// compare measures the plans one after the other, each with labs that have
-// been up since the first, unless a FAIL asked for fresh ones.
+// compare measures the plans one after the other.
 func (r *measurement) compare(ctx context.Context, plans []duetPlan, oneAtATime bool) (err error) {
 	defer func() {
 		if rerr := r.fleet.remove(ctx); err == nil {
@@ -142,7 +142,7 @@ func (r *measurement) compare(ctx context.Context, plans []duetPlan, oneAtATime 
 	r.addLabs(sides)
 	for _, plan := range plans {
 		plan.confirm, plan.oneAtATime = true, oneAtATime
-		if err := r.duet(ctx, plan, r.fleet.all(sides)); err != nil {
+		if err := r.duet(ctx, plan); err != nil {
 			return err
 		}
 	}

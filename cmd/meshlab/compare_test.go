@@ -19,7 +19,7 @@ import (
 // A load that is small enough for a busy machine. The delay is that of the
 // service on purpose.
 const steady = `name: %s
-open: { rate: 200, connections: 4, requests: 200 }
+open: { rate: 200, connections: 4, requests: 200, pairs: [2] }
 requests:
   get: { to: web, headers: { Meshlab-Delay: %s } }
 steps:
@@ -36,8 +36,9 @@ const (
 func TestCompareFindsARegression(t *testing.T) {
 	p := root(t)
 	before := inventory(t)
-	p.writeFile(t, "before.yaml", fmt.Sprintf(steady, "before", fast))
-	p.writeFile(t, "after.yaml", fmt.Sprintf(steady, "after", slow))
+	nine := strings.Replace(steady, "[2]", "[9]", 1) // fewer pairs can never FAIL
+	p.writeFile(t, "before.yaml", fmt.Sprintf(nine, "before", fast))
+	p.writeFile(t, "after.yaml", fmt.Sprintf(nine, "after", slow))
 	r := p.run(t, "", "compare", "before.yaml", "after.yaml", "--lab", "single-upstream", "--only", "",
 		"--markdown", "comment.md", "--junit", "junit.xml", "--annotate")
 	if r.code != exitRegression {
@@ -59,8 +60,8 @@ func TestCompareFindsARegression(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := res.Duets[0]
-	if c := d.Comparisons[0]; c.Confirmed == nil || !*c.Confirmed || d.Variants[0].Starts != 2 || d.Variants[1].Starts != 2 {
-		t.Errorf("it was not confirmed by fresh labs: %+v, %+v", c, d.Variants)
+	if c := d.Comparisons[0]; c.Confirmed == nil || !*c.Confirmed || d.Variants[0].Starts != 18 || d.Variants[1].Starts != 18 {
+		t.Errorf("it was not confirmed, each pair in labs of its own: %+v, %+v", c, d.Variants)
 	}
 	if got := d.Comparisons[0].Metrics[0].Ratio; got < 2 {
 		t.Errorf("the p50 is %v times as long with %s", got, slow)
@@ -153,7 +154,7 @@ func TestCalibrateAndReproduce(t *testing.T) {
 	p.env = append(p.env, "XDG_STATE_HOME="+filepath.Join(p.dir, "state"))
 	before := inventory(t)
 	p.writeFile(t, "light.yaml", strings.ReplaceAll(fmt.Sprintf(steady, "light", fast), "rate: 200", "rate: 500"))
-	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--verdicts", "1", "--effects", "400", "--per-effect", "1")
+	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--pairs", "2", "--verdicts", "10", "--effects", "400")
 	if r.code != 0 || !strings.Contains(r.stdout, "+400 % added") || !strings.Contains(r.stdout, "Stored in") {
 		t.Fatal(r)
 	}

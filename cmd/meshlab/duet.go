@@ -20,16 +20,17 @@ type duetPlan struct {
 	sides      []side
 	hypotheses int // of the whole run
 	oneAtATime bool
-	confirm    bool // measure a FAIL again with fresh labs
+	confirm    bool // measure a FAIL again
+	traffic    bool // what the switches carry goes into the document
 	log        *requestLog
 }
 
 // generateCommand starts the open-loop generator: this program again.
 func generateCommand() []string { return []string{"/proc/self/exe", "generate"} }
 
-// duet measures a plan with the labs that are up already, if any, or with
-// labs of its own, and adds it to the document.
-func (r *measurement) duet(ctx context.Context, plan duetPlan, up []raised) error {
+// duet measures a plan and adds it to the document. Its labs come up pair by
+// pair; none is left.
+func (r *measurement) duet(ctx context.Context, plan duetPlan) (err error) {
 	c := scenarios.DuetConfig{
 		Scenario: plan.script.Name, Request: plan.request, Lab: plan.sides[0].lab.Name, Pods: spread(plan.sides[0].lab.Lab),
 		Method: scenarios.Alive, Load: plan.script.Open, Rounds: 1, Seed: r.res.Seed, Log: plan.log != nil,
@@ -41,6 +42,9 @@ func (r *measurement) duet(ctx context.Context, plan duetPlan, up []raised) erro
 		c.Method = scenarios.ABBA
 	}
 	c.Rule = scenarios.DefaultRule(c.Method, plan.hypotheses)
+	if len(plan.script.Looks) > 0 {
+		c.Rule.Looks = plan.script.Looks
+	}
 	for _, s := range plan.sides {
 		c.Variants = append(c.Variants, s.variant(plan))
 	}
@@ -48,8 +52,11 @@ func (r *measurement) duet(ctx context.Context, plan duetPlan, up []raised) erro
 	for _, s := range plan.sides {
 		r.addScenario(s.script)
 	}
-	labs := &duetLabs{measurement: r, plan: plan, up: up, current: -1}
-	defer labs.close()
+	labs := &duetLabs{measurement: r, plan: plan, current: -1}
+	defer func() {
+		labs.close()
+		err = errors.Join(err, labs.leave(ctx))
+	}()
 	hooks := scenarios.DuetHooks{Open: labs.open, Knee: labs.knee, Costs: labs.costs}
 	if plan.oneAtATime {
 		hooks.Open, hooks.Use = nil, labs.use
@@ -64,19 +71,10 @@ func (r *measurement) duet(ctx context.Context, plan duetPlan, up []raised) erro
 	d, err := scenarios.RunDuet(ctx, c, hooks, func(e scenarios.DuetEvent) {
 		view.show(e)
 	})
-	if d != nil {
-		for _, t := range d.Trials {
-			for _, u := range labs.up {
-				*u.seconds += t.Seconds
-			}
-		}
-		if err == nil {
-			r.res.Duets = append(r.res.Duets, *d)
-		}
-	}
 	if err != nil {
 		return err
 	}
+	r.res.Duets = append(r.res.Duets, *d)
 	view.end(d)
 	return nil
 }
@@ -107,27 +105,52 @@ type duetLabs struct {
 	up    []raised      // by variant; ABBA: the one that is up
 	delay time.Duration // that the last variant's service adds
 
+	opened  int                   // how often labs came up
+	counted func(context.Context) // ends the counting of what the switches carry; nil: nothing counts
+
 	current   int // ABBA: the variant that is up; -1: none
 	generator scenarios.Generator
 }
 
-// open brings up labs of a round, unless the first round has got its labs,
-// and connects the generator to all of them.
-func (l *duetLabs) open(ctx context.Context, round int) (scenarios.Generator, error) {
-	if round > 1 || len(l.up) == 0 {
-		if len(l.up) > 0 {
-			if err := l.fleet.remove(ctx, l.up...); err != nil {
-				return nil, err
+// countedLabs are the ones whose switches count: the first also carry what
+// finds the knee.
+const countedLabs = 2
+
+// open brings up labs in place of those that are up, and connects the
+// generator to all of them.
+func (l *duetLabs) open(ctx context.Context, _ int) (scenarios.Generator, error) {
+	if err := l.leave(ctx); err != nil {
+		return nil, err
+	}
+	up, err := l.fleet.raise(ctx, l.plan.sides...)
+	if err != nil {
+		return nil, err
+	}
+	l.up = up
+	l.opened++
+	if l.plan.traffic && l.opened == countedLabs {
+		counted, begin := l.counting(ctx, up), time.Now()
+		l.counted = func(ctx context.Context) {
+			for _, u := range up {
+				*u.seconds = time.Since(begin).Seconds()
 			}
-			l.up = nil
+			counted(ctx)
 		}
-		up, err := l.fleet.raise(ctx, l.plan.sides...)
-		if err != nil {
-			return nil, err
-		}
-		l.up = up
 	}
 	return l.connect(ctx, l.up)
+}
+
+// leave removes the labs that are up.
+func (l *duetLabs) leave(ctx context.Context) error {
+	if len(l.up) == 0 {
+		return nil
+	}
+	if l.counted != nil && ctx.Err() == nil {
+		l.counted(ctx)
+	}
+	up := l.up
+	l.up, l.counted = nil, nil
+	return l.fleet.remove(ctx, up...)
 }
 
 // connect starts a generator with a side for each lab.
@@ -163,12 +186,10 @@ func (l *duetLabs) use(ctx context.Context, _, variant int) (scenarios.ActiveSid
 		return scenarios.ActiveSide{Generator: l.generator}, nil
 	}
 	l.close()
-	if len(l.up) > 0 {
-		if err := l.fleet.remove(ctx, l.up...); err != nil {
-			return scenarios.ActiveSide{}, err
-		}
+	l.current = -1
+	if err := l.leave(ctx); err != nil {
+		return scenarios.ActiveSide{}, err
 	}
-	l.up, l.current = nil, -1
 	up, err := l.fleet.raise(ctx, l.plan.sides[variant])
 	if err != nil {
 		return scenarios.ActiveSide{}, err

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
@@ -42,7 +45,10 @@ type fleet struct {
 	env *scenarios.Environment // gets what the labs find out about the machine
 
 	starts int
-	up     []raised
+
+	mu   sync.Mutex // of what follows
+	told []string   // steps that a line has told of
+	up   []raised
 }
 
 // raised is a side whose lab is up.
@@ -54,52 +60,61 @@ type raised struct {
 	seconds *float64 // that it has been under load
 }
 
-// raise brings up a lab for each side, one after the other, and returns them
+// raise brings up a lab for each side, all at the same time, and returns them
 // in that order. What came up before an error stays until remove.
 func (f *fleet) raise(ctx context.Context, sides ...side) ([]raised, error) {
-	var all []raised
-	for _, s := range sides {
+	all := make([]raised, len(sides))
+	var g errgroup.Group // without a context of its own: labs end with the one they were launched with
+	for i, s := range sides {
 		f.starts++
 		name := fmt.Sprintf("bench-%d-%d-%s-%s", os.Getpid(), f.starts, s.lab.Name, s.mesh)
 		if len(name) > 40 {
 			name = fmt.Sprintf("bench-%d-%d-%s", os.Getpid(), f.starts, s.mesh)
 		}
-		begin := time.Now()
-		step := "lab for " + s.label
-		f.p.start(step)
-		launch := s.lab.launch(name, s.mesh, f.bin)
-		launch.Hold, launch.Program = true, s.program
-		st, err := supervisor.Launch(ctx, launch, func(e supervisor.Event) {
-			if !e.Done {
-				f.p.report(e.Step)
-			}
+		g.Go(func() (err error) {
+			all[i], err = f.launch(ctx, s, name)
+			return err
 		})
-		if err != nil {
-			return nil, failedUp(ctx, name, err)
-		}
-		state := orchestrate.StateOf(name)
-		r := raised{side: s, name: name, exec: state.Exec(), seconds: new(float64), ctl: supervisor.NewClient(state.Control())}
-		f.up = append(f.up, r)
-		all = append(all, r)
-		f.p.finish(step, s.lab.Name+" is ready", time.Since(begin))
-		recordEnvironment(f.env, st.Environment)
-		f.env.Postgres = doctor.PostgresVersion(ctx)
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	return all, nil
 }
 
-// all returns the labs that are up for sides, in their order; none unless
-// there is one for each.
-func (f *fleet) all(sides []side) []raised {
-	var all []raised
-	for _, s := range sides {
-		at := slices.IndexFunc(f.up, func(r raised) bool { return r.label == s.label })
-		if at < 0 {
-			return nil
-		}
-		all = append(all, f.up[at])
+// launch brings up one lab. Only the first of each side is told in a line of
+// its own.
+func (f *fleet) launch(ctx context.Context, s side, name string) (raised, error) {
+	begin := time.Now()
+	step := "lab for " + s.label
+	f.mu.Lock()
+	first := !slices.Contains(f.told, step)
+	f.told = append(f.told, step)
+	f.mu.Unlock()
+	if first {
+		f.p.start(step)
 	}
-	return all
+	launch := s.lab.launch(name, s.mesh, f.bin)
+	launch.Hold, launch.Program = true, s.program
+	st, err := supervisor.Launch(ctx, launch, func(e supervisor.Event) {
+		if !e.Done {
+			f.p.report(e.Step)
+		}
+	})
+	if err != nil {
+		return raised{}, failedUp(ctx, name, err)
+	}
+	state := orchestrate.StateOf(name)
+	r := raised{side: s, name: name, exec: state.Exec(), seconds: new(float64), ctl: supervisor.NewClient(state.Control())}
+	if first {
+		f.p.finish(step, s.lab.Name+" is ready", time.Since(begin))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.up = append(f.up, r)
+	recordEnvironment(f.env, st.Environment)
+	f.env.Postgres = doctor.PostgresVersion(ctx)
+	return r, nil
 }
 
 // remove takes the given labs down, or all when none is given, also when ctx

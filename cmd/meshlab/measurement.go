@@ -119,7 +119,7 @@ func (r *measurement) finish(dir string) (string, error) {
 	if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) {
 		return "", err
 	}
-	if cal != nil { // without the single verdicts
+	if cal != nil { // without the single pairs
 		cal.Ratios = nil
 		for i := range cal.Effects {
 			cal.Effects[i].Ratios = nil

@@ -5,31 +5,17 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/gonum/stat/distuv"
-
 	"meshlab.dev/meshlab/reports/internal/cells"
 	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/scenarios"
 )
 
-// atMost returns the one-sided 95 % upper bound of a share of which k in n
-// were seen (C. J. Clopper and E. S. Pearson, "The use of confidence or
-// fiducial limits illustrated in the case of the binomial", Biometrika 26,
-// 1934).
-func atMost(k, n int) float64 {
-	if k >= n {
-		return 1
-	}
-	return distuv.Beta{Alpha: float64(k) + 1, Beta: float64(n - k)}.Quantile(0.95)
-}
-
-// Share prints k of n as a percentage with its upper bound, and why there is
-// none when n is 0.
+// Share prints k of n with a percentage, and why there is none when n is 0.
 func Share(k, n int) string {
 	if n <= 0 || k < 0 || k > n {
 		return "unknown"
 	}
-	return fmt.Sprintf("%d of %s (%s, with 95\u00a0%% confidence at most %s)", k, format.Grouped(n), Percent(float64(k)/float64(n)), Percent(atMost(k, n)))
+	return fmt.Sprintf("%d of %s (%s)", k, format.Grouped(n), Percent(float64(k)/float64(n)))
 }
 
 // Metrics returns the metrics that a calibration counts, in the order of
@@ -72,12 +58,13 @@ func Calibration(r *scenarios.Result) []string {
 	for _, m := range Metrics(c.FalseFails) {
 		one := fmt.Sprintf("%s %s", m, Share(c.FalseFails[m], c.Verdicts))
 		if c.FalseFails[m] > 0 {
-			one += fmt.Sprintf(", %d of them confirmed by fresh labs", c.Confirmed[m])
+			one += fmt.Sprintf(", %d of them also when measured again", c.Confirmed[m])
 		}
 		alarms = append(alarms, one)
 	}
 	if len(alarms) > 0 {
-		out = append(out, fmt.Sprintf("False alarms when a mesh was compared with itself: %s.", strings.Join(alarms, "; ")))
+		out = append(out, fmt.Sprintf("False alarms when a mesh was compared with itself, in verdicts drawn from %s of labs: %s.",
+			format.Plural(c.LabStarts, "pair"), strings.Join(alarms, "; ")))
 	}
 	if c.Smallest > 0 {
 		out = append(out, fmt.Sprintf("The smallest slowdown of the median that was found in 95\u00a0%% of verdicts or more is %s; a smaller one may go unseen.", Percent(c.Smallest)))
@@ -90,9 +77,6 @@ func Calibration(r *scenarios.Result) []string {
 	}
 	text := fmt.Sprintf("Calibrated on %s by %s with the lab %s under %s, scenario %s, %s requests per second and side",
 		c.Made.UTC().Format("2 January 2006"), cmpOr(c.Meshlab, "meshlab"), c.Lab, inline(c.Mesh), c.Scenario, format.Rate(c.Load.Rate))
-	if c.LabStarts > 0 {
-		text += ", over " + format.Plural(c.LabStarts, "start") + " of the labs"
-	}
 	text += fmt.Sprintf("; %s pairs per verdict on average", format.Significant(c.Pairs, 3))
 	if len(undecided) > 0 {
 		text += fmt.Sprintf("; inconclusive of %s: %s", format.Grouped(c.Verdicts), strings.Join(undecided, ", "))

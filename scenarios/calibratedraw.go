@@ -1,0 +1,109 @@
+package scenarios
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+)
+
+// drawResamples are those of the bootstraps of verdicts that are drawn: enough
+// to tell a PASS, and few enough for hundreds of verdicts.
+const drawResamples = 400
+
+// drawn counts verdicts that were drawn from pairs.
+type drawn struct {
+	fails     map[string]int // by metric
+	confirmed map[string]int
+	open      map[string]int
+	pairs     float64 // per verdict: mean
+}
+
+// draw makes the verdicts of all pairs of labs so far.
+func (r *calibration) draw() {
+	c := &r.result
+	rule := r.c.rule()
+	if c.LabStarts < rule.Looks[0] {
+		return
+	}
+	itself := drawVerdicts(rule, c.Ratios, r.c.Verdicts, r.c.Seed, r.resamples())
+	c.Verdicts, c.FalseFails, c.Confirmed, c.Undecided, c.Pairs = r.c.Verdicts, itself.fails, itself.confirmed, itself.open, itself.pairs
+	c.Smallest = 0
+	for i := range c.Effects {
+		e := &c.Effects[i]
+		found := drawVerdicts(rule, e.Ratios, r.c.Verdicts, r.c.Seed, r.resamples())
+		e.Verdicts, e.Found, e.Pairs = r.c.Verdicts, found.fails, found.pairs
+		e.Reached = median(e.Ratios["p50"]) - 1
+		if c.Smallest == 0 && float64(e.Found["p50"]) >= foundShare*float64(e.Verdicts) {
+			c.Smallest = e.Injected
+		}
+	}
+}
+
+func (r *calibration) resamples() int {
+	if r.c.resamples > 0 {
+		return r.c.resamples
+	}
+	return drawResamples
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// drawVerdicts decides so many times over pairs taken at random, each once at
+// most, by the rule of a comparison of two variants. A FAIL is measured again with the pairs that are left; when they are too few,
+// it counts as confirmed.
+func drawVerdicts(rule Rule, ratios map[string][]float64, verdicts int, seed uint64, resamples int) drawn {
+	got := drawn{fails: zeroCounts(), confirmed: zeroCounts(), open: zeroCounts()}
+	random := rand.New(rand.NewPCG(seed, 0))
+	j := judge{variants: []Variant{{Name: "a"}, {Name: "b"}}, rule: rule, resamples: resamples}
+	total := 0
+	for range verdicts {
+		order := random.Perm(len(ratios["p50"]))
+		first, used := j.drawn(ratios, order, 1)
+		again, _ := j.drawn(ratios, order[used:], 1)
+		total += used
+		for i, m := range first.Metrics {
+			switch {
+			case m.Verdict == Fail && first.Verdict == Fail:
+				got.fails[m.Metric]++
+				if again.Metrics[i].Verdict == Fail || again.pairs < rule.Looks[0] {
+					got.confirmed[m.Metric]++
+				}
+			case m.Verdict != Pass:
+				got.open[m.Metric]++
+			}
+		}
+	}
+	got.pairs = float64(total) / float64(verdicts)
+	return got
+}
+
+func zeroCounts() map[string]int {
+	counts := make(map[string]int)
+	for m := range maps.Keys(zeroRatios()) {
+		counts[m] = 0
+	}
+	return counts
+}
+
+// drawn decides over pairs in that order, and tells how many were looked at.
+func (j *judge) drawn(ratios map[string][]float64, order []int, round int) (finding, int) {
+	j.known = nil
+	var trials []Trial
+	for _, i := range order[:min(len(order), j.rule.last())] {
+		t := Trial{Round: round}
+		base := SideOutcome{Requests: 1, Latency: Distribution{P50: 1, P99: 1}}
+		other := SideOutcome{Requests: 1, Latency: Distribution{P50: ratios["p50"][i], P99: ratios["p99"][i]}}
+		t.Sides = []SideOutcome{base, other}
+		trials = append(trials, t)
+	}
+	f := j.round(round, trials)[0]
+	used := 0
+	for _, m := range f.Metrics {
+		used = max(used, m.Pairs)
+	}
+	return f, used
+}
