@@ -103,7 +103,7 @@ func errorCount(n int) entry {
 // TrialTable has a line for each trial, the disturbed ones marked.
 func (d *duet) TrialTable() table {
 	t := table{
-		Caption: "The trials in the order they ran. Latencies and lateness in milliseconds; steal and busy are shares of the machine's processor time. Trials of round 2 were made with fresh labs, to confirm a FAIL.",
+		Caption: "The trials in the order they ran. Latencies and lateness in milliseconds; steal and busy are shares of the machine's processor time. Each had labs of its own. Trials of round 2 were made to confirm a FAIL.",
 		Columns: []column{{"", "trial"}, {"", "round"}},
 	}
 	for _, s := range d.sides {

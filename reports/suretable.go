@@ -3,7 +3,7 @@ package reports
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/reports/internal/sentence"
@@ -77,7 +77,9 @@ type generated struct {
 
 func (d *duet) generatorOf() generated {
 	g := generated{p50: format.Missing, p99: format.Missing, worst: format.Missing, processors: format.Missing, warmUp: format.Missing}
-	var lateness, warm []string
+	var lateness []string
+	var warm []float64
+	restless := 0
 	var worst, cpu, seconds float64
 	for _, t := range d.Trials {
 		lateness = append(lateness, t.Generator.Lateness.HDR)
@@ -87,11 +89,10 @@ func (d *duet) generatorOf() generated {
 		g.busy += t.Busy / float64(len(d.Trials))
 		g.steal = max(g.steal, t.Steal)
 		if t.WarmUp.Seconds > 0 {
-			text := format.Significant(t.WarmUp.Seconds, 2)
+			warm = append(warm, t.WarmUp.Seconds)
 			if !t.WarmUp.Steady {
-				text += " (not steady)"
+				restless++
 			}
-			warm = append(warm, text)
 		}
 	}
 	if h, err := stats.MergeHDR(lateness...); err == nil {
@@ -104,7 +105,13 @@ func (d *duet) generatorOf() generated {
 		g.processors = format.Significant(cpu/seconds, 2)
 	}
 	if len(warm) > 0 {
-		g.warmUp = strings.Join(warm, ", ")
+		least, most := format.Significant(slices.Min(warm), 2), format.Significant(slices.Max(warm), 2)
+		if g.warmUp = least; most != least {
+			g.warmUp += " to " + most
+		}
+		if restless > 0 {
+			g.warmUp += fmt.Sprintf(" (%d of %d not steady)", restless, len(warm))
+		}
 	}
 	return g
 }

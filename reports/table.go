@@ -7,6 +7,7 @@ import (
 
 	"meshlab.dev/meshlab/reports/internal/cells"
 	"meshlab.dev/meshlab/reports/internal/format"
+	"meshlab.dev/meshlab/reports/internal/sentence"
 	"meshlab.dev/meshlab/reports/internal/thesis"
 )
 
@@ -241,7 +242,7 @@ func (s *section) environment() table {
 	onOff := map[bool]string{true: "on", false: "off"}
 	as := map[bool]string{true: "root", false: "an ordinary user"}
 	t := table{Caption: "The machine and the software.", Columns: []column{{"", "what"}, {"", "value"}}}
-	for _, kv := range [][2]string{
+	rows := [][2]string{
 		{"meshlab", e.Meshlab}, {"Go", e.Go}, {"operating system", e.OS}, {"kernel", e.Kernel},
 		{"processor", fmt.Sprintf("%s, %s", e.CPU, format.Plural(e.Cores, "core"))}, {"memory", format.Bytes(e.MemoryBytes)},
 		{"virtualization", e.Virtualization}, {"Open vSwitch", e.OpenVSwitch}, {"its datapath", datapath(e.Datapath)},
@@ -249,7 +250,12 @@ func (s *section) environment() table {
 		{"congestion control in the hosts", e.CongestionControl},
 		{"checksum offload on sending", onOff[e.TxChecksumOffload]},
 		{"receive buffer of a switch port", bufferText(e.SwitchBufferBytes)}, {"run by", as[e.Root]}, {"fingerprint", e.Fingerprint},
-	} {
+	}
+	if p := s.Result.Preflight; p != nil {
+		rows = append(rows, [2]string{"before the run", fmt.Sprintf("%s of the processors busy, %s taken by the hypervisor, load average %s",
+			sentence.Percent(p.Busy), sentence.Percent(p.Steal), format.Significant(p.Load1, 2))})
+	}
+	for _, kv := range rows {
 		if strings.TrimSpace(kv[1]) == "" {
 			kv[1] = "unknown"
 		}

@@ -126,7 +126,7 @@ func (d *duet) where() string {
 		d.Lab, d.Scenario, together, d.trialsText(), sentence.Arrivals(d.Load.Arrivals), format.Rate(d.Load.Rate))
 }
 
-// trialsText counts the trials, those of fresh labs apart.
+// trialsText counts the trials, those that confirm a FAIL apart.
 func (d *duet) trialsText() string {
 	first := 0
 	for _, t := range d.Trials {
@@ -136,7 +136,7 @@ func (d *duet) trialsText() string {
 	}
 	text := format.Plural(first, "trial")
 	if again := len(d.Trials) - first; again > 0 {
-		text += fmt.Sprintf(" and %s more with fresh labs", format.Grouped(again))
+		text += fmt.Sprintf(" and %s more to confirm a FAIL", format.Grouped(again))
 	}
 	return text
 }

@@ -47,7 +47,7 @@ type CalibrateHooks struct {
 }
 
 // ErrOtherStudy tells that an earlier calibration is of something else.
-var ErrOtherStudy = errors.New("the earlier calibration is of another load, lab, mesh or machine")
+var ErrOtherStudy = errors.New("the earlier calibration is of another load, lab, mesh or machine, or of other effects")
 
 // CalibrateEvent tells how far a calibration is. One is sent for each event of
 // a duet, and one at the end.

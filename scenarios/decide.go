@@ -184,7 +184,7 @@ func (j *judge) confirm(first, again finding) Comparison {
 	c.Metrics = slices.Clone(c.Metrics)
 	c.Again = again.Metrics
 	if !j.answered(first, again) && again.pairs < j.rule.last() {
-		c.Reason = joinReasons(c.Reason, fmt.Sprintf("measuring again in fresh labs ended early, after %d pairs", again.pairs))
+		c.Reason = joinReasons(c.Reason, fmt.Sprintf("measuring again ended early, after %d pairs", again.pairs))
 		return c
 	}
 	confirmed := first.byErrors && again.byErrors
@@ -197,12 +197,12 @@ func (j *judge) confirm(first, again finding) Comparison {
 			confirmed = true
 			continue
 		}
-		m.Verdict, m.Reason = Inconclusive, "failed, but not again in fresh labs"
+		m.Verdict, m.Reason = Inconclusive, "failed, but not when it was measured again"
 	}
 	c.Confirmed = &confirmed
 	if !confirmed {
 		c.Verdict = Inconclusive
-		c.Reason = joinReasons(c.Reason, "failed, but not again in fresh labs", again.Reason)
+		c.Reason = joinReasons(c.Reason, "failed, but not when it was measured again", again.Reason)
 	}
 	return c
 }

@@ -122,6 +122,19 @@ func TestDecideKeepsWhatALookDecided(t *testing.T) {
 	}
 }
 
+// Six pairs have no bound of 99 %: the best that they can say is true by chance
+// once in 64 times.
+func TestDecideNeedsSevenPairs(t *testing.T) {
+	for pairs, want := range map[int]Verdict{6: Inconclusive, 7: Pass} {
+		rule := DefaultRule(Alive, 2)
+		rule.Looks = []int{pairs}
+		m := Decide(twoVariants, rule, pairTrials(1, spread(pairs, 1), spread(pairs, 0.8)))[0].Metrics[0]
+		if m.Verdict != want || (m.Bound == 0) != (want == Inconclusive) {
+			t.Errorf("%d pairs: %+v", pairs, m)
+		}
+	}
+}
+
 func TestDecide(t *testing.T) {
 	slow, alike := spread(10, 1.2), spread(10, 1)
 	tests := []struct {

@@ -119,8 +119,8 @@ type Comparison struct {
 	Metrics   []MetricDecision `json:"metrics"`
 	Verdict   Verdict          `json:"verdict"`             // of all metrics, and of the requests that failed
 	Reason    string           `json:"reason,omitempty"`    // of the verdict, where the figures alone do not tell it
-	Confirmed *bool            `json:"confirmed,omitempty"` // a FAIL was measured again with fresh labs; nil: it was not
-	Again     []MetricDecision `json:"again,omitempty"`     // what the fresh labs came to
+	Confirmed *bool            `json:"confirmed,omitempty"` // a FAIL was measured again; nil: it was not
+	Again     []MetricDecision `json:"again,omitempty"`     // what that came to
 }
 
 // MetricDecision is the decision on one figure.

@@ -21,7 +21,7 @@ type DuetConfig struct {
 	Load     OpenLoad  // Rate 0: chosen by the knee
 	Variants []Variant // two or more, the first is the base; Starts is counted here
 	Rule     Rule      // without looks: DefaultRule of the method, with its Hypotheses
-	Rounds   int       // 2: a FAIL is measured again in fresh labs, 1: it is not; 0: 2
+	Rounds   int       // 2: a FAIL is measured again, 1: it is not; 0: 2
 	Seed     uint64    // of the run: those of the trials are derived from it and from what is measured
 	Log      bool      // each request is kept, and handed to DuetHooks.Requests
 
@@ -130,7 +130,7 @@ func validateVariants(variants []Variant) error {
 // RunDuet measures variants against each other in trials of an open loop, as
 // docs/method.md describes: it finds the rate, warms up, makes trials until
 // all metrics are decided (see Decide) or the last look has been made, and
-// measures a FAIL again in fresh labs. observe may be nil.
+// measures a FAIL again. observe may be nil.
 //
 // It returns an error when the configuration is invalid, when labs, generator
 // or a reading of the machine fail, and when ctx is done. The Duet with all

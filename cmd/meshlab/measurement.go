@@ -116,8 +116,8 @@ func (r *measurement) finish(dir string) (string, error) {
 	r.res.Environment.Fingerprint = r.res.Environment.Sum()
 	r.p.stop()
 	cal, err := scenarios.LoadCalibration(calibrationDir(), r.res.Environment.Fingerprint)
-	if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) {
-		return "", err
+	if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) { // what was measured must not be lost by it
+		r.p.line("  %v; verdicts do not tell of it: 'meshlab calibrate --fresh' makes it anew", err)
 	}
 	if cal != nil { // without the single pairs
 		cal.Ratios = nil

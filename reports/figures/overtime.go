@@ -27,7 +27,7 @@ type TrialFlag struct {
 
 // OverTime draws the trials in their order: a panel of p50, one of p99, and
 // under them a line for each kind of flag. Rounds are the trials at which
-// fresh labs began, beside the first.
+// a round began, beside the first.
 func OverTime(title string, s []TrialSeries, flags []TrialFlag, rounds []int) (*Figure, error) {
 	trials := 0
 	for _, one := range s {
@@ -71,7 +71,7 @@ func OverTime(title string, s []TrialSeries, flags []TrialFlag, rounds []int) (*
 	}
 	if len(rounds) > 0 {
 		line := roundLine()
-		f.legend = append(f.legend, legendEntry{text: "fresh labs from here on", line: &line})
+		f.legend = append(f.legend, legendEntry{text: "measured again from here on", line: &line})
 	}
 	if len(flags) > 0 {
 		f.panels = append(f.panels, flagPanel(flags, trials))

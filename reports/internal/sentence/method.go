@@ -15,14 +15,18 @@ func PairedMethod(r *scenarios.Result) []string {
 	if len(r.Duets) == 0 {
 		return nil
 	}
-	alive, abba := false, false
+	alive, abba, own := false, false, false
 	for _, d := range r.Duets {
 		alive = alive || d.Method != scenarios.ABBA
+		own = own || d.Method != scenarios.ABBA && d.Variants[0].Starts >= len(d.Trials)
 		abba = abba || d.Method == scenarios.ABBA
 	}
 	out := []string{ForThesis(r)}
 	if alive {
 		out = append(out, "In a duet the labs of all variants are up at the same time. One generator holds connections that were made in each lab's own client namespace, and shares its requests out in slots: one per variant, in an order drawn anew for every slot. So all variants meet the same moments of the machine.")
+	}
+	if own {
+		out = append(out, "Each pair of trials has labs of its own, which have just come up: two labs of one kind differ by some per cent for as long as they are up, so what they are like by chance is part of what is repeated.")
 	}
 	if abba {
 		out = append(out, "Under ABBA one lab at a time is up. Two neighbouring trials make a pair, and which variant comes first is drawn. The machine can change between the two, so intervals are wider than in a duet.")

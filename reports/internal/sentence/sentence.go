@@ -200,9 +200,9 @@ func meaning(c scenarios.Comparison) string {
 		switch {
 		case c.Confirmed == nil:
 		case *c.Confirmed:
-			text += " Measured again with fresh labs, it was so again."
+			text += " Measured again, it was so again."
 		default:
-			text += " Measured again with fresh labs, it was not so."
+			text += " Measured again, it was not so."
 		}
 		return text
 	}

@@ -69,9 +69,9 @@ func TestVerdict(t *testing.T) {
 			"It is not slower by the margin (5\u00a0% at p50) or more."},
 		"slower": {scenarios.Comparison{Verdict: scenarios.Fail, Metrics: slow}, "It is slower by more than the margin (5\u00a0% at p50)."},
 		"confirmed": {scenarios.Comparison{Verdict: scenarios.Fail, Metrics: slow, Confirmed: &yes},
-			"It is slower by more than the margin (5\u00a0% at p50). Measured again with fresh labs, it was so again."},
-		"not confirmed": {scenarios.Comparison{Verdict: scenarios.Inconclusive, Metrics: slow, Confirmed: &no, Reason: "failed, but not again in fresh labs"},
-			"The trials do not tell whether it is slower by the margin (10\u00a0% at p99) or more: this is no proof that it is not. Failed, but not again in fresh labs."},
+			"It is slower by more than the margin (5\u00a0% at p50). Measured again, it was so again."},
+		"not confirmed": {scenarios.Comparison{Verdict: scenarios.Inconclusive, Metrics: slow, Confirmed: &no, Reason: "failed, but not when it was measured again"},
+			"The trials do not tell whether it is slower by the margin (10\u00a0% at p99) or more: this is no proof that it is not. Failed, but not when it was measured again."},
 		"by errors": {scenarios.Comparison{Verdict: scenarios.Fail, Reason: "éxtra errors."}, "It is slower. Éxtra errors."},
 		"nothing":   {scenarios.Comparison{Verdict: scenarios.Inconclusive}, "The trials do not tell."},
 	} {
