@@ -18,7 +18,7 @@ func PairedMethod(r *scenarios.Result) []string {
 	alive, abba, own := false, false, false
 	for _, d := range r.Duets {
 		alive = alive || d.Method != scenarios.ABBA
-		own = own || d.Method != scenarios.ABBA && d.Variants[0].Starts >= len(d.Trials)
+		own = own || d.Method != scenarios.ABBA && len(d.Trials) > 1 && len(d.Variants) > 0 && d.Variants[0].Starts >= len(d.Trials)
 		abba = abba || d.Method == scenarios.ABBA
 	}
 	out := []string{ForThesis(r)}

@@ -158,6 +158,17 @@ func TestPairedMethod(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
 	}
+	const own = "Each pair of trials has labs of its own"
+	if strings.Contains(text, own) {
+		t.Errorf("labs that came up once:\n%s", text)
+	}
+	d.Trials = append(d.Trials, d.Trials[0])
+	for i := range d.Variants {
+		d.Variants[i].Starts = 2
+	}
+	if text := strings.Join(PairedMethod(&scenarios.Result{Duets: []scenarios.Duet{d}}), "\n"); !strings.Contains(text, own) {
+		t.Errorf("lacks %q:\n%s", own, text)
+	}
 	if PairedMethod(&scenarios.Result{}) != nil {
 		t.Error("a method of paired trials without any")
 	}
