@@ -66,7 +66,7 @@ type CalibrateEvent struct {
 
 // The constants of the search for a delay.
 const (
-	tuneTrials = 6   // in the same labs, with and without the delay
+	tuneTrials = 4   // in the same labs, with and without the delay
 	tuneSteps  = 2   // corrections at most
 	tuneFactor = 2.0 // one correction changes the delay by this at most
 	// tuneTolerance is of the ratio; a tenth of the effect if that is more.

@@ -29,7 +29,7 @@ type fileOpen struct {
 	Rate        topo.YAMLWord     `json:"rate,omitempty" jsonschema_description:"Arrivals per second and mesh, or auto: a third of what the machine can do, shared among the meshes, and 1000 in all at most. Default: auto."`
 	Connections topo.YAMLNumber   `json:"connections,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"Connections of each mesh. Default: 16."`
 	Requests    topo.YAMLNumber   `json:"requests,omitempty" jsonschema:"minimum=1,maximum=10000000" jsonschema_description:"Requests per mesh and trial. Default: 1000."`
-	Pairs       []topo.YAMLNumber `json:"pairs,omitempty" jsonschema:"minimum=1,maximum=1000,minItems=1,maxItems=10" jsonschema_description:"Numbers of pairs of trials after which it is decided, ascending; the last ends the measurement. Every pair has labs of its own. Default: 10, 20, 30; 30 with one lab at a time."`
+	Pairs       []topo.YAMLNumber `json:"pairs,omitempty" jsonschema:"minimum=1,maximum=1000,minItems=1,maxItems=10" jsonschema_description:"Numbers of pairs of trials after which it is decided, ascending; the last ends the measurement. Every pair has labs of its own. Default: 10, 14, 20; 30 with one lab at a time."`
 }
 
 type fileClosed struct {

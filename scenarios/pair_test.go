@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -126,7 +127,8 @@ func TestDuetStopsAtLooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := len(d.Trials)
-	if n != 10 && n != 20 && n != 30 {
+	looks := DefaultRule(Alive, 0).Looks
+	if !slices.Contains(looks, n) {
 		t.Errorf("it ended after %d trials", n)
 	}
 	first := d.Comparisons[0].Metrics[0]
@@ -139,7 +141,8 @@ func TestDuetStopsAtLooks(t *testing.T) {
 			continue
 		}
 		trials = append(trials, e.Trial)
-		if e.Done != e.Trial-1 || e.Most != 30 || e.NextLook != min(30, (e.Done/10+1)*10) {
+		next := looks[slices.IndexFunc(looks, func(look int) bool { return look > e.Done })]
+		if e.Done != e.Trial-1 || e.Most != looks[len(looks)-1] || e.NextLook != next {
 			t.Errorf("event %d: done %d, next look %d, most %d", i, e.Done, e.NextLook, e.Most)
 		}
 		if e.Done > 0 && (e.ToLook <= 0 || e.Left < e.ToLook || len(e.Comparisons) != 1) {

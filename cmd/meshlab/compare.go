@@ -38,7 +38,7 @@ func newCompare() *cobra.Command {
 		Short: "Say whether NEW is slower than BASE, with an exit code for CI",
 		Long: `Bring up a lab for BASE and one for NEW, side by side, send the same open-loop
 load to both in turns, and decide: is the median or the 99th percentile of NEW
-worse than that of BASE by more than a margin (5 % and 10 %)? After 10, 20 and 30
+worse than that of BASE by more than a margin (5 % and 20 %)? After 10, 14 and 20
 pairs of trials it looks whether that is certain enough; a FAIL is measured once
 more before it is told. Two labs of one kind are never quite alike, so each pair
 of trials has labs of its own: some ten seconds a pair.

@@ -153,8 +153,9 @@ func TestCalibrateAndReproduce(t *testing.T) {
 	p := root(t)
 	p.env = append(p.env, "XDG_STATE_HOME="+filepath.Join(p.dir, "state"))
 	before := inventory(t)
-	p.writeFile(t, "light.yaml", strings.ReplaceAll(fmt.Sprintf(steady, "light", fast), "rate: 200", "rate: 500"))
-	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--pairs", "2", "--verdicts", "10", "--effects", "400")
+	three := strings.NewReplacer("rate: 200", "rate: 500", "[2]", "[3]").Replace(steady) // fewer pairs have no interval
+	p.writeFile(t, "light.yaml", fmt.Sprintf(three, "light", fast))
+	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--pairs", "3", "--verdicts", "10", "--effects", "400")
 	if r.code != 0 || !strings.Contains(r.stdout, "+400 % added") || !strings.Contains(r.stdout, "Stored in") {
 		t.Fatal(r)
 	}

@@ -152,7 +152,7 @@ func TestPairedMethod(t *testing.T) {
 	text := strings.Join(PairedMethod(r), "\n")
 	for _, want := range []string{
 		"(20 pairs per comparison, 600 requests per variant and trial)", "sent 250 to 400 requests per second to each variant with Poisson arrivals",
-		"(meshlab unknown, seed 7, run x)", "In a duet", "Under ABBA", "It is decided after 10, 20 and 30, or 30 pairs.",
+		"(meshlab unknown, seed 7, run x)", "In a duet", "Under ABBA", "It is decided after 10, 14 and 20, or 30 pairs.",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
