@@ -130,7 +130,11 @@ func TestFaultsHaveKinds(t *testing.T) {
 				t.Fatal(kind)
 			}
 			s.break1(tt.fault)
-			if _, kind := c.Do(t.Context(), soon(), r); kind != tt.want {
+			_, kind := c.Do(t.Context(), soon(), r)
+			// A gRPC server that closes before it has read the client's last frames,
+			// an acknowledgement of its settings for example, makes the kernel reset.
+			unread := tt.protocol == scenarios.GRPC && tt.fault == "close" && kind == "connection reset"
+			if kind != tt.want && !unread {
 				t.Errorf("kind %q, want %q", kind, tt.want)
 			}
 			if _, requests := s.counts(); requests != 2 {
