@@ -139,8 +139,8 @@ func Trust(c *scenarios.Calibration) string {
 	for _, m := range []string{"p50", "p99"} {
 		fails = append(fails, fmt.Sprintf("%d of %d for %s", c.FalseFails[m], c.Verdicts, m))
 	}
-	text := fmt.Sprintf("Calibrated on %s: false alarms when %s was compared with itself: %s.",
-		c.Made.UTC().Format("2 January 2006"), c.Mesh, strings.Join(fails, ", "))
+	text := fmt.Sprintf("Calibrated on %s: false alarms when %s was compared with itself, in verdicts drawn from %d pairs of labs: %s.",
+		c.Made.UTC().Format("2 January 2006"), c.Mesh, c.LabStarts, strings.Join(fails, ", "))
 	if c.Smallest > 0 {
 		return text + fmt.Sprintf(" The smallest slowdown of the median found in 95 %% of verdicts: %+.0f %%.", c.Smallest*100)
 	}
