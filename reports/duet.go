@@ -177,16 +177,12 @@ func (d *duet) overTime(title string) (*figures.Figure, error) {
 		series = append(series, line)
 	}
 	var flags []figures.TrialFlag
-	var rounds []int
 	for i, t := range d.Trials {
-		if i > 0 && t.Round != d.Trials[i-1].Round {
-			rounds = append(rounds, i)
-		}
 		for _, f := range t.Flags {
 			flags = append(flags, figures.TrialFlag{Trial: i, Kind: string(f.Kind)})
 		}
 	}
-	return figures.OverTime(title, series, flags, rounds)
+	return figures.OverTime(title, series, flags)
 }
 
 // hasCosts tells whether any variant's costs are known.

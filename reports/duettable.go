@@ -29,12 +29,8 @@ func (s *section) comparisons() table {
 	}
 	for _, d := range s.duets {
 		for _, c := range d.Comparisons {
-			for i, m := range slices.Concat(c.Metrics, c.Again) {
-				what := d.title()
-				if i >= len(c.Metrics) {
-					what += ", measured again"
-				}
-				row := []entry{head(what), head(d.labelOf(c.New) + " ÷ " + d.labelOf(c.Base)), head(m.Metric), verdict(m.Verdict)}
+			for _, m := range c.Metrics {
+				row := []entry{head(d.title()), head(d.labelOf(c.New) + " ÷ " + d.labelOf(c.Base)), head(m.Metric), verdict(m.Verdict)}
 				if !sentence.Known(m) {
 					row = append(row, entry{Text: "no pair has latencies on both sides", Span: 4})
 				} else {
@@ -103,15 +99,15 @@ func errorCount(n int) entry {
 // TrialTable has a line for each trial, the disturbed ones marked.
 func (d *duet) TrialTable() table {
 	t := table{
-		Caption: "The trials in the order they ran. Latencies and lateness in milliseconds; steal and busy are shares of the machine's processor time. Each had labs of its own. Trials of round 2 were made to confirm a FAIL.",
-		Columns: []column{{"", "trial"}, {"", "round"}},
+		Caption: "The trials in the order they ran. Latencies and lateness in milliseconds; steal and busy are shares of the machine's processor time. Each had labs of its own.",
+		Columns: []column{{"", "trial"}},
 	}
 	for _, s := range d.sides {
 		t.Columns = append(t.Columns, column{s.label, "p50"}, column{s.label, "p99"}, column{s.label, "failed"})
 	}
 	t.Columns = append(t.Columns, column{"generator", "late, p99"}, column{"generator", "queued"}, column{"", "steal"}, column{"", "busy"}, column{"", "flags"})
 	for i, tr := range d.Trials {
-		row := []entry{head(strconv.Itoa(i + 1)), head(strconv.Itoa(tr.Round))}
+		row := []entry{head(strconv.Itoa(i + 1))}
 		for j := range d.sides {
 			if j >= len(tr.Sides) || tr.Sides[j].Requests == 0 {
 				row = append(row, entry{Text: "not in it", Span: 3})

@@ -123,22 +123,7 @@ func (d *duet) where() string {
 		together = "one variant at a time (ABBA)"
 	}
 	return fmt.Sprintf("Lab %s, scenario %s, %s; %s, %s arrivals of %s requests/s per variant.",
-		d.Lab, d.Scenario, together, d.trialsText(), sentence.Arrivals(d.Load.Arrivals), format.Rate(d.Load.Rate))
-}
-
-// trialsText counts the trials, those that confirm a FAIL apart.
-func (d *duet) trialsText() string {
-	first := 0
-	for _, t := range d.Trials {
-		if t.Round <= 1 {
-			first++
-		}
-	}
-	text := format.Plural(first, "trial")
-	if again := len(d.Trials) - first; again > 0 {
-		text += fmt.Sprintf(" and %s more to confirm a FAIL", format.Grouped(again))
-	}
-	return text
+		d.Lab, d.Scenario, together, format.Plural(len(d.Trials), "trial"), sentence.Arrivals(d.Load.Arrivals), format.Rate(d.Load.Rate))
 }
 
 // undecided says why a duet has no comparison.

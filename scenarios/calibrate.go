@@ -342,8 +342,8 @@ func (r *calibration) duet(ctx context.Context, delay time.Duration, trials int)
 	d := DuetConfig{
 		Scenario: r.c.Scenario, Request: r.c.Request, Lab: r.c.Lab, Pods: r.c.Pods, Load: r.result.Load,
 		Variants: []Variant{{Name: "a", Mesh: r.c.Mesh}, {Name: "b", Mesh: r.c.Mesh, Delay: delay}},
-		Rule:     Rule{Looks: []int{trials}, Margins: DefaultRule(Alive, 0).Margins}, Rounds: 1,
-		Seed: rand.NewPCG(r.c.Seed, uint64(r.result.LabStarts)<<32|uint64(r.duets)).Uint64(), resamples: cheapResamples,
+		Rule:     Rule{Looks: []int{trials}, Margins: DefaultRule(Alive, 0).Margins},
+		Seed:     rand.NewPCG(r.c.Seed, uint64(r.result.LabStarts)<<32|uint64(r.duets)).Uint64(), resamples: cheapResamples,
 	}
 	r.duets++
 	duet, err := RunDuet(ctx, d, h, func(e DuetEvent) { r.report(e) })
@@ -379,7 +379,7 @@ func (r *calibration) report(e DuetEvent) {
 // sofar returns a copy that what is measured later does not change.
 func (r *calibration) sofar() Calibration {
 	c := r.result
-	c.FalseFails, c.Confirmed, c.Undecided = maps.Clone(c.FalseFails), maps.Clone(c.Confirmed), maps.Clone(c.Undecided)
+	c.FalseFails, c.Undecided = maps.Clone(c.FalseFails), maps.Clone(c.Undecided)
 	c.Ratios = cloneRatios(c.Ratios)
 	c.Effects = slices.Clone(c.Effects)
 	for i := range c.Effects {

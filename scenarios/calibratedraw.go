@@ -12,10 +12,9 @@ const drawResamples = 400
 
 // drawn counts verdicts that were drawn from pairs.
 type drawn struct {
-	fails     map[string]int // by metric
-	confirmed map[string]int
-	open      map[string]int
-	pairs     float64 // per verdict: mean
+	fails map[string]int // by metric
+	open  map[string]int
+	pairs float64 // per verdict: mean
 }
 
 // draw makes the verdicts of all pairs of labs so far.
@@ -26,7 +25,7 @@ func (r *calibration) draw() {
 		return
 	}
 	itself := drawVerdicts(rule, c.Ratios, r.c.Verdicts, r.c.Seed, r.resamples())
-	c.Verdicts, c.FalseFails, c.Confirmed, c.Undecided, c.Pairs = r.c.Verdicts, itself.fails, itself.confirmed, itself.open, itself.pairs
+	c.Verdicts, c.FalseFails, c.Undecided, c.Pairs = r.c.Verdicts, itself.fails, itself.open, itself.pairs
 	c.Smallest = 0
 	for i := range c.Effects {
 		e := &c.Effects[i]
@@ -53,26 +52,21 @@ func median(values []float64) float64 {
 }
 
 // drawVerdicts decides so many times over pairs taken at random, each once at
-// most, by the rule of a comparison of two variants. A FAIL is measured again with the pairs that are left; when they are too few,
-// it counts as confirmed.
+// most, by the rule of a comparison of two variants.
 func drawVerdicts(rule Rule, ratios map[string][]float64, verdicts int, seed uint64, resamples int) drawn {
-	got := drawn{fails: zeroCounts(), confirmed: zeroCounts(), open: zeroCounts()}
+	got := drawn{fails: zeroCounts(), open: zeroCounts()}
 	random := rand.New(rand.NewPCG(seed, 0))
 	j := judge{variants: []Variant{{Name: "a"}, {Name: "b"}}, rule: rule, resamples: resamples}
 	total := 0
 	for range verdicts {
 		order := random.Perm(len(ratios["p50"]))
-		first, used := j.drawn(ratios, order, 1)
-		again, _ := j.drawn(ratios, order[used:], 1)
+		c, used := j.drawn(ratios, order)
 		total += used
-		for i, m := range first.Metrics {
-			switch {
-			case m.Verdict == Fail && first.Verdict == Fail:
+		for _, m := range c.Metrics {
+			switch m.Verdict {
+			case Fail:
 				got.fails[m.Metric]++
-				if again.Metrics[i].Verdict == Fail || again.pairs < rule.Looks[0] {
-					got.confirmed[m.Metric]++
-				}
-			case m.Verdict != Pass:
+			case Inconclusive:
 				got.open[m.Metric]++
 			}
 		}
@@ -90,20 +84,18 @@ func zeroCounts() map[string]int {
 }
 
 // drawn decides over pairs in that order, and tells how many were looked at.
-func (j *judge) drawn(ratios map[string][]float64, order []int, round int) (finding, int) {
+func (j *judge) drawn(ratios map[string][]float64, order []int) (Comparison, int) {
 	j.known = nil
 	var trials []Trial
 	for _, i := range order[:min(len(order), j.rule.last())] {
-		t := Trial{Round: round}
 		base := SideOutcome{Requests: 1, Latency: Distribution{P50: 1, P99: 1}}
 		other := SideOutcome{Requests: 1, Latency: Distribution{P50: ratios["p50"][i], P99: ratios["p99"][i]}}
-		t.Sides = []SideOutcome{base, other}
-		trials = append(trials, t)
+		trials = append(trials, Trial{TrialOutcome: TrialOutcome{Sides: []SideOutcome{base, other}}})
 	}
-	f := j.round(round, trials)[0]
+	c := j.comparisons(trials)[0]
 	used := 0
-	for _, m := range f.Metrics {
+	for _, m := range c.Metrics {
 		used = max(used, m.Pairs)
 	}
-	return f, used
+	return c, used
 }

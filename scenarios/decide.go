@@ -73,10 +73,7 @@ func DefaultRule(m Method, hypotheses int) Rule {
 // together, too: of those without a difference, say n, one can only fail
 // first, at a p-value of at most 0.004/n at some look.
 //
-// Requests that failed have no latency. See errorVerdict for what they do.
-//
-// A FAIL with trials of a second round is confirmed if the same metric, or the
-// errors, fail there by the same rule. If not, the verdict is INCONCLUSIVE.
+// Requests that failed have no latency. See judgeErrors for what they do.
 //
 // The zero Rule is DefaultRule of pairs that were live together. The trials
 // must fit the variants, as RunDuet makes them and Validate checks.
@@ -150,18 +147,16 @@ type judge struct {
 const cheapResamples = 500
 
 // estimateKey names an estimate: trials are only ever added, so the first
-// pairs of a round are always the same.
+// pairs are always the same.
 type estimateKey struct {
-	round, changed, margin, pairs, resamples int
+	changed, margin, pairs, resamples int
 }
 
-// finding is what a round says of one comparison.
+// finding is what trials say of one comparison.
 type finding struct {
 	Comparison
-	open     []bool // by metric: not decided yet
-	pairs    int
-	byErrors bool // FAIL by errors
-	closed   bool // decided by what is no metric: more trials change nothing
+	open   []bool // by metric: not decided yet
+	closed bool   // decided by what is no metric: more trials change nothing
 }
 
 // settled tells whether more trials are of no use.
@@ -169,76 +164,28 @@ func (f finding) settled() bool {
 	return f.closed || !slices.Contains(f.open, true)
 }
 
-// comparisons decides both rounds.
+// comparisons decides the trials.
 func (j *judge) comparisons(trials []Trial) []Comparison {
-	first, again := j.round(1, trials), j.round(2, trials)
-	all := make([]Comparison, len(first))
-	for i := range first {
-		all[i] = first[i].Comparison
-		if first[i].Verdict == Fail && again[i].pairs > 0 {
-			all[i] = j.confirm(first[i], again[i])
-		}
+	found := j.findings(trials)
+	all := make([]Comparison, len(found))
+	for i, f := range found {
+		all[i] = f.Comparison
 	}
 	return all
 }
 
-// confirm joins a FAIL of the first round with what the second one says.
-func (j *judge) confirm(first, again finding) Comparison {
-	c := first.Comparison
-	c.Metrics = slices.Clone(c.Metrics)
-	c.Again = again.Metrics
-	if !j.answered(first, again) && again.pairs < j.rule.last() {
-		c.Reason = joinReasons(c.Reason, fmt.Sprintf("measuring again ended early, after %d pairs", again.pairs))
-		return c
-	}
-	confirmed := first.byErrors && again.byErrors
-	for i := range c.Metrics {
-		m := &c.Metrics[i]
-		if m.Verdict != Fail {
-			continue
-		}
-		if again.Verdict == Fail && again.Metrics[i].Verdict == Fail {
-			confirmed = true
-			continue
-		}
-		m.Verdict, m.Reason = Inconclusive, "failed, but not when it was measured again"
-	}
-	c.Confirmed = &confirmed
-	if !confirmed {
-		c.Verdict = Inconclusive
-		c.Reason = joinReasons(c.Reason, "failed, but not when it was measured again", again.Reason)
-	}
-	return c
-}
-
-// answered tells whether the second round has decided all that failed in the
-// first one.
-func (j *judge) answered(first, again finding) bool {
-	if again.closed {
-		return true
-	}
-	if first.byErrors {
-		return false
-	}
-	for i, m := range first.Metrics {
-		if m.Verdict == Fail && again.open[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// round decides the trials of one round alone.
-func (j *judge) round(round int, trials []Trial) []finding {
+// findings decides the trials at each look, and estimates what came after the
+// last one.
+func (j *judge) findings(trials []Trial) []finding {
 	all := make([]finding, len(j.variants)-1)
 	pairs := make([][]Trial, len(all))
 	fewest := math.MaxInt
 	for i := range all {
-		pairs[i] = pairsOf(trials, round, i+1)
+		pairs[i] = pairsOf(trials, i+1)
 		fewest = min(fewest, len(pairs[i]))
 		all[i] = finding{
 			Comparison: Comparison{Base: j.variants[0].Name, New: j.variants[i+1].Name},
-			open:       make([]bool, len(j.rule.Margins)), pairs: len(pairs[i]),
+			open:       make([]bool, len(j.rule.Margins)),
 		}
 		for m, margin := range j.rule.Margins {
 			all[i].open[m] = true
@@ -251,9 +198,9 @@ func (j *judge) round(round int, trials []Trial) []finding {
 		if look > fewest {
 			break
 		}
-		j.look(round, look, all, pairs)
+		j.look(look, all, pairs)
 	}
-	j.rest(round, all, pairs)
+	j.rest(all, pairs)
 	for i := range all {
 		all[i].judgeErrors(pairs[i], i+1, max(1, j.rule.Hypotheses/len(j.rule.Margins)))
 	}
@@ -261,11 +208,11 @@ func (j *judge) round(round int, trials []Trial) []finding {
 }
 
 // look decides what is open by the first n pairs.
-func (j *judge) look(round, n int, all []finding, pairs [][]Trial) {
+func (j *judge) look(n int, all []finding, pairs [][]Trial) {
 	for i := range all {
 		for m := range all[i].Metrics {
 			if all[i].open[m] {
-				all[i].Metrics[m] = j.estimate(round, i+1, m, pairs[i][:n], j.resamples)
+				all[i].Metrics[m] = j.estimate(i+1, m, pairs[i][:n], j.resamples)
 			}
 		}
 	}
@@ -289,7 +236,7 @@ func (j *judge) look(round, n int, all []finding, pairs [][]Trial) {
 }
 
 // rest estimates what is open by the pairs since the last look.
-func (j *judge) rest(round int, all []finding, pairs [][]Trial) {
+func (j *judge) rest(all []finding, pairs [][]Trial) {
 	resamples := j.resamples
 	if j.cheap {
 		resamples = cheapResamples
@@ -298,7 +245,7 @@ func (j *judge) rest(round int, all []finding, pairs [][]Trial) {
 	for i := range all {
 		for m := range all[i].Metrics {
 			if d := &all[i].Metrics[m]; all[i].open[m] && len(pairs[i]) > d.Pairs {
-				*d = j.estimate(round, i+1, m, pairs[i], resamples)
+				*d = j.estimate(i+1, m, pairs[i], resamples)
 				if d.Reason == "" {
 					d.Reason = fmt.Sprintf("%d pairs: between two looks", len(pairs[i]))
 				}
@@ -338,8 +285,8 @@ func (j *judge) adjust(all []finding) {
 // estimate computes the figures of one metric over the pairs, without a
 // verdict. Pairs in which a side has no latency are left out of the figures,
 // and Reason tells of the first one.
-func (j *judge) estimate(round, changed, margin int, pairs []Trial, resamples int) MetricDecision {
-	key := estimateKey{round, changed, margin, len(pairs), resamples}
+func (j *judge) estimate(changed, margin int, pairs []Trial, resamples int) MetricDecision {
+	key := estimateKey{changed, margin, len(pairs), resamples}
 	if d, ok := j.known[key]; ok {
 		return d
 	}

@@ -10,13 +10,13 @@ import (
 
 // pairTrials makes trials with these p50 of two variants; the p99 is four
 // times as long.
-func pairTrials(round int, base, changed []float64) []Trial {
+func pairTrials(base, changed []float64) []Trial {
 	var trials []Trial
 	for i := range base {
 		side := func(p50 float64) SideOutcome {
 			return SideOutcome{Requests: 1000, Latency: Distribution{P50: p50, P99: 4 * p50}}
 		}
-		trials = append(trials, Trial{Round: round, TrialOutcome: TrialOutcome{Sides: []SideOutcome{side(base[i]), side(changed[i])}}})
+		trials = append(trials, Trial{TrialOutcome: TrialOutcome{Sides: []SideOutcome{side(base[i]), side(changed[i])}}})
 	}
 	return trials
 }
@@ -41,11 +41,11 @@ func simulateVerdict(random *rand.Rand, ratio50, ratio99 float64) (verdicts map[
 	for _, look := range j.rule.Looks {
 		for len(trials) < look {
 			shared := math.Exp(0.3 * random.NormFloat64())
-			t := pairTrials(1, []float64{shared}, []float64{shared * ratio50 * math.Exp(own50*random.NormFloat64())})[0]
+			t := pairTrials([]float64{shared}, []float64{shared * ratio50 * math.Exp(own50*random.NormFloat64())})[0]
 			t.Sides[1].Latency.P99 = 4 * shared * ratio99 * math.Exp(own99*random.NormFloat64())
 			trials = append(trials, t)
 		}
-		if f := j.round(1, trials)[0]; f.settled() {
+		if f := j.findings(trials)[0]; f.settled() {
 			break
 		}
 	}
@@ -108,14 +108,14 @@ func TestDecideKeepsWhatALookDecided(t *testing.T) {
 	// 10 pairs at +30 %, then 10 that are better: p50 and p99 FAIL at 10 and stay.
 	base := spread(20, 1)
 	changed := append(spread(10, 1.3), spread(10, 0.5)...)
-	for _, m := range Decide(twoVariants, DefaultRule(Alive, 2), pairTrials(1, base, changed))[0].Metrics {
+	for _, m := range Decide(twoVariants, DefaultRule(Alive, 2), pairTrials(base, changed))[0].Metrics {
 		if m.Verdict != Fail || m.Pairs != 10 || math.Abs(m.Ratio-1.3) > 0.01 {
 			t.Errorf("%+v", m)
 		}
 	}
 	// And a PASS at 10 stays.
 	changed = append(spread(10, 0.9), spread(10, 2)...)
-	for _, m := range Decide(twoVariants, DefaultRule(Alive, 2), pairTrials(1, base, changed))[0].Metrics {
+	for _, m := range Decide(twoVariants, DefaultRule(Alive, 2), pairTrials(base, changed))[0].Metrics {
 		if m.Verdict != Pass || m.Pairs != 10 {
 			t.Errorf("%+v", m)
 		}
@@ -128,7 +128,7 @@ func TestDecideNeedsSevenPairs(t *testing.T) {
 	for pairs, want := range map[int]Verdict{6: Inconclusive, 7: Pass} {
 		rule := DefaultRule(Alive, 2)
 		rule.Looks = []int{pairs}
-		m := Decide(twoVariants, rule, pairTrials(1, spread(pairs, 1), spread(pairs, 0.8)))[0].Metrics[0]
+		m := Decide(twoVariants, rule, pairTrials(spread(pairs, 1), spread(pairs, 0.8)))[0].Metrics[0]
 		if m.Verdict != want || (m.Bound == 0) != (want == Inconclusive) {
 			t.Errorf("%d pairs: %+v", pairs, m)
 		}
@@ -146,20 +146,20 @@ func TestDecide(t *testing.T) {
 		p          float64 // adjusted
 		reason     string
 	}{
-		{"slower", 2, pairTrials(1, alike, slow), Fail, 10, 2 * math.Pow(2, -10), ""},
+		{"slower", 2, pairTrials(alike, slow), Fail, 10, 2 * math.Pow(2, -10), ""},
 		// Ten pairs cannot go below 1/1024, which five hypotheses put above 0.004.
-		{"slower, one of many", 5, pairTrials(1, alike, slow), Inconclusive, 10, 5 * math.Pow(2, -10), ""},
-		{"slower, one of many, with more pairs", 5, pairTrials(1, spread(14, 1), spread(14, 1.2)), Fail, 14, 5 * math.Pow(2, -14), ""},
-		{"alike", 2, pairTrials(1, alike, alike), Pass, 10, 1, ""},
-		{"slower within the margin", 2, pairTrials(1, alike, spread(10, 1.03)), Pass, 10, 2 * math.Pow(2, -10), ""},
-		{"between two looks", 2, pairTrials(1, alike[:7], slow[:7]), Inconclusive, 7, 2 * math.Pow(2, -7), "7 pairs: between two looks"},
-		{"two pairs", 2, pairTrials(1, alike[:2], slow[:2]), Inconclusive, 2, 0.5, "2 pairs"},
+		{"slower, one of many", 5, pairTrials(alike, slow), Inconclusive, 10, 5 * math.Pow(2, -10), ""},
+		{"slower, one of many, with more pairs", 5, pairTrials(spread(14, 1), spread(14, 1.2)), Fail, 14, 5 * math.Pow(2, -14), ""},
+		{"alike", 2, pairTrials(alike, alike), Pass, 10, 1, ""},
+		{"slower within the margin", 2, pairTrials(alike, spread(10, 1.03)), Pass, 10, 2 * math.Pow(2, -10), ""},
+		{"between two looks", 2, pairTrials(alike[:7], slow[:7]), Inconclusive, 7, 2 * math.Pow(2, -7), "7 pairs: between two looks"},
+		{"two pairs", 2, pairTrials(alike[:2], slow[:2]), Inconclusive, 2, 0.5, "2 pairs"},
 		{"no trials", 2, nil, Inconclusive, 0, 1, ""},
-		{"fewer hypotheses than its own", 0, pairTrials(1, alike, slow), Fail, 10, 2 * math.Pow(2, -10), ""},
-		{"a zero", 2, pairTrials(1, append([]float64{0}, alike[1:]...), slow), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
-		{"not a number", 2, pairTrials(1, alike, append([]float64{math.NaN()}, slow[1:]...)), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
-		{"endless", 2, pairTrials(1, alike, append([]float64{math.Inf(1)}, slow[1:]...)), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
-		{"nothing but zeros", 2, pairTrials(1, make([]float64, 10), slow), Inconclusive, 10, 1, "10 of 10 pairs"},
+		{"fewer hypotheses than its own", 0, pairTrials(alike, slow), Fail, 10, 2 * math.Pow(2, -10), ""},
+		{"a zero", 2, pairTrials(append([]float64{0}, alike[1:]...), slow), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
+		{"not a number", 2, pairTrials(alike, append([]float64{math.NaN()}, slow[1:]...)), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
+		{"endless", 2, pairTrials(alike, append([]float64{math.Inf(1)}, slow[1:]...)), Inconclusive, 10, 2 * math.Pow(2, -9), "1 of 10 pairs"},
+		{"nothing but zeros", 2, pairTrials(make([]float64, 10), slow), Inconclusive, 10, 1, "10 of 10 pairs"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -198,8 +198,8 @@ func TestDecideErrors(t *testing.T) {
 		}
 		return all
 	}
-	alike := func() []Trial { return pairTrials(1, spread(10, 1), spread(10, 1)) }
-	slower := func() []Trial { return pairTrials(1, spread(10, 1), spread(10, 1.3)) }
+	alike := func() []Trial { return pairTrials(spread(10, 1), spread(10, 1)) }
+	slower := func() []Trial { return pairTrials(spread(10, 1), spread(10, 1.3)) }
 	tests := []struct {
 		name    string
 		trials  []Trial
@@ -225,56 +225,13 @@ func TestDecideErrors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("confirmed", func(t *testing.T) {
-		again := withErrors(alike(), 1, each(20)...)
-		for i := range again {
-			again[i].Round = 2
-		}
-		c := Decide(twoVariants, Rule{}, append(withErrors(alike(), 1, each(20)...), again...))[0]
-		if c.Verdict != Fail || c.Confirmed == nil || !*c.Confirmed {
-			t.Errorf("got %+v", c)
-		}
-	})
-}
-
-func TestDecideConfirms(t *testing.T) {
-	first := pairTrials(1, spread(10, 1), spread(10, 1.3))
-	slowAt := func(p50, p99 float64) []Trial {
-		trials := pairTrials(2, spread(30, 1), spread(30, p50))
-		for i := range trials {
-			trials[i].Sides[1].Latency.P99 = 4 * p99
-		}
-		return trials
-	}
-	tests := []struct {
-		name     string
-		again    []Trial
-		verdict  Verdict
-		p50, p99 Verdict
-	}{
-		{"both", slowAt(1.3, 1.3), Fail, Fail, Fail},
-		{"one", slowAt(1.3, 0.9), Fail, Fail, Inconclusive},
-		{"none", slowAt(0.9, 0.9), Inconclusive, Inconclusive, Inconclusive},
-	}
-	for _, tt := range tests {
-		c := Decide(twoVariants, DefaultRule(Alive, 2), append(first[:10:10], tt.again...))[0]
-		if c.Verdict != tt.verdict || c.Metrics[0].Verdict != tt.p50 || c.Metrics[1].Verdict != tt.p99 ||
-			c.Confirmed == nil || *c.Confirmed != (tt.verdict == Fail) || c.Again[0].Pairs != 10 {
-			t.Errorf("%s: got %+v", tt.name, c)
-		}
-	}
-	// Fresh labs are asked about a FAIL only.
-	quick := pairTrials(1, spread(10, 1), spread(10, 0.9))
-	if c := Decide(twoVariants, DefaultRule(Alive, 2), append(quick, slowAt(1.3, 1.3)...))[0]; c.Verdict != Pass || c.Confirmed != nil {
-		t.Errorf("a PASS was measured again: %+v", c)
-	}
 }
 
 func TestDecideHolm(t *testing.T) {
 	// Three variants, four hypotheses: the smallest p-value counts four times,
 	// the second three times.
 	variants := append(twoVariants[:2:2], Variant{Name: "c", Mesh: "direct"})
-	trials := pairTrials(1, spread(10, 1), spread(10, 1.2))
+	trials := pairTrials(spread(10, 1), spread(10, 1.2))
 	mixed := []float64{1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 0.999} // its smallest difference is negative
 	for i := range trials {
 		side := trials[i].Sides[0]

@@ -8,12 +8,12 @@ import (
 	"meshlab.dev/meshlab/scenarios/stats"
 )
 
-// pairsOf returns the trials of a round in which both the base and the changed
-// variant were active, in their order.
-func pairsOf(trials []Trial, round, changed int) []Trial {
+// pairsOf returns the trials in which both the base and the changed variant
+// were active, in their order.
+func pairsOf(trials []Trial, changed int) []Trial {
 	var pairs []Trial
 	for _, t := range trials {
-		if t.Round == round && t.Sides[0].Requests > 0 && t.Sides[changed].Requests > 0 {
+		if t.Sides[0].Requests > 0 && t.Sides[changed].Requests > 0 {
 			pairs = append(pairs, t)
 		}
 	}
@@ -87,7 +87,7 @@ func (f *finding) judgeErrors(pairs []Trial, changed, comparisons int) {
 	f.Verdict = worst(f.Metrics)
 	switch {
 	case worse:
-		f.Verdict, f.Reason, f.byErrors, f.closed = Fail, told, true, true
+		f.Verdict, f.Reason, f.closed = Fail, told, true
 	case silent != "":
 		// It goes on to the next look all the same: by then it may be a FAIL.
 		f.Verdict, f.Reason, f.closed = Inconclusive, joinReasons(silent, told), true

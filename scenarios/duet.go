@@ -72,7 +72,6 @@ type Knee struct {
 // neighbouring trials of two of them.
 type Trial struct {
 	TrialOutcome
-	Round  int      `json:"round"` // 1; 2: measured again, to confirm a FAIL
 	WarmUp WarmUp   `json:"warm_up"`
 	Costs  [][]Cost `json:"costs,omitempty"` // by variant, then by part; what could not be read is missing
 	Steal  float64  `json:"steal_ratio"`     // of the machine's processor time, taken by the hypervisor
@@ -114,13 +113,11 @@ type Cost struct {
 
 // Comparison is what the trials say of one variant against the base.
 type Comparison struct {
-	Base      string           `json:"base"`
-	New       string           `json:"new"`
-	Metrics   []MetricDecision `json:"metrics"`
-	Verdict   Verdict          `json:"verdict"`             // of all metrics, and of the requests that failed
-	Reason    string           `json:"reason,omitempty"`    // of the verdict, where the figures alone do not tell it
-	Confirmed *bool            `json:"confirmed,omitempty"` // a FAIL was measured again; nil: it was not
-	Again     []MetricDecision `json:"again,omitempty"`     // what that came to
+	Base    string           `json:"base"`
+	New     string           `json:"new"`
+	Metrics []MetricDecision `json:"metrics"`
+	Verdict Verdict          `json:"verdict"`          // of all metrics, and of the requests that failed
+	Reason  string           `json:"reason,omitempty"` // of the verdict, where the figures alone do not tell it
 }
 
 // MetricDecision is the decision on one figure.
@@ -238,8 +235,7 @@ type Calibration struct {
 	Load        OpenLoad       `json:"load"`
 	LabStarts   int            `json:"lab_starts"`   // pairs of labs that were measured
 	Verdicts    int            `json:"verdicts"`     // of a mesh against itself, drawn from these pairs
-	FalseFails  map[string]int `json:"false_fails"`  // by metric, before they were measured again
-	Confirmed   map[string]int `json:"confirmed"`    // of the false FAILs, by metric: those that other pairs confirmed
+	FalseFails  map[string]int `json:"false_fails"`  // by metric
 	Undecided   map[string]int `json:"inconclusive"` // by metric
 	Pairs       float64        `json:"pairs"`        // per verdict: mean
 	P50         float64        `json:"p50_ms"`       // of the base: median over trials
@@ -257,7 +253,7 @@ type Effect struct {
 	Delay    time.Duration  `json:"delay_ns"` // that the service added
 	Reached  float64        `json:"reached"`  // median of the p50 ratios less 1
 	Verdicts int            `json:"verdicts"` // drawn from the pairs of labs
-	Found    map[string]int `json:"found"`    // FAILs, by metric; they are not measured again
+	Found    map[string]int `json:"found"`    // FAILs, by metric
 	Pairs    float64        `json:"pairs"`    // per verdict: mean
 
 	Ratios map[string][]float64 `json:"ratios,omitempty"` // of each pair of labs, by metric

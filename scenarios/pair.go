@@ -21,7 +21,6 @@ type DuetConfig struct {
 	Load     OpenLoad  // Rate 0: chosen by the knee
 	Variants []Variant // two or more, the first is the base; Starts is counted here
 	Rule     Rule      // without looks: DefaultRule of the method, with its Hypotheses
-	Rounds   int       // 2: a FAIL is measured again, 1: it is not; 0: 2
 	Seed     uint64    // of the run: those of the trials are derived from it and from what is measured
 	Log      bool      // each request is kept, and handed to DuetHooks.Requests
 
@@ -32,13 +31,12 @@ type DuetConfig struct {
 type DuetHooks struct {
 	// Open returns a generator for Alive, whose sides are the variants in their
 	// order. Each call is for labs that have just come up: two labs of one kind
-	// differ for as long as they are up, so each pair has its own. round 2
-	// measures a FAIL again. RunDuet closes the generator before it opens the
-	// next.
-	Open func(ctx context.Context, round int) (Generator, error)
+	// differ for as long as they are up, so each pair has its own. RunDuet
+	// closes the generator before it opens the next.
+	Open func(ctx context.Context) (Generator, error)
 	// Use returns where the variant can be measured that ABBA needs next. Who
 	// provides it closes its generators.
-	Use func(ctx context.Context, round, variant int) (ActiveSide, error)
+	Use func(ctx context.Context, variant int) (ActiveSide, error)
 	// Knee measures how many requests per second the variant answers in a
 	// closed loop, alone. Nil: the rate is given, and nobody knows how near it
 	// is to the knee.
@@ -48,7 +46,7 @@ type DuetHooks struct {
 	Costs func(ctx context.Context, variant int) ([]Cost, error)
 	// Requests takes the log of a trial, which the Duet does not keep. It may be
 	// nil without DuetConfig.Log.
-	Requests func(round, trial int, outcome TrialOutcome) error
+	Requests func(trial int, outcome TrialOutcome) error
 
 	machine func() (cpuTimes, error) // nil: /proc/stat
 }
@@ -72,9 +70,6 @@ func (c DuetConfig) complete(h DuetHooks) (DuetConfig, error) {
 	if c.Method == "" {
 		c.Method = Alive
 	}
-	if c.Rounds == 0 {
-		c.Rounds = 2
-	}
 	c.Variants = slices.Clone(c.Variants)
 	var err error
 	switch {
@@ -82,8 +77,6 @@ func (c DuetConfig) complete(h DuetHooks) (DuetConfig, error) {
 		err = fmt.Errorf("method %q: want %s or %s", c.Method, Alive, ABBA)
 	case c.Method == Alive && h.Open == nil, c.Method == ABBA && h.Use == nil:
 		err = fmt.Errorf("nothing provides labs for %s", c.Method)
-	case c.Rounds < 1 || c.Rounds > 2:
-		err = fmt.Errorf("%d rounds: want 1 or 2", c.Rounds)
 	case c.Load.Rate == 0 && h.Knee == nil:
 		err = errors.New("no rate, and nothing to choose it by")
 	case c.Load.Rate < 0 || math.IsNaN(c.Load.Rate) || math.IsInf(c.Load.Rate, 0):
@@ -128,9 +121,9 @@ func validateVariants(variants []Variant) error {
 }
 
 // RunDuet measures variants against each other in trials of an open loop, as
-// docs/method.md describes: it finds the rate, warms up, makes trials until
-// all metrics are decided (see Decide) or the last look has been made, and
-// measures a FAIL again. observe may be nil.
+// docs/method.md describes: it finds the rate, warms up, and makes trials until
+// all metrics are decided (see Decide) or the last look has been made. observe
+// may be nil.
 //
 // It returns an error when the configuration is invalid, when labs, generator
 // or a reading of the machine fail, and when ctx is done. The Duet with all
@@ -153,12 +146,7 @@ func RunDuet(ctx context.Context, c DuetConfig, h DuetHooks, observe func(DuetEv
 		judge:    &judge{variants: c.Variants, rule: c.Rule, resamples: c.resamples, cheap: true},
 		progress: progress{observe: observe, started: time.Now()},
 	}
-	for round := 1; round <= c.Rounds && err == nil; round++ {
-		if round == 2 && !r.mayFail() {
-			break
-		}
-		err = r.round(ctx, round)
-	}
+	err = r.trials(ctx)
 	// The document must say what Decide says of it.
 	r.judge.cheap = false
 	r.judge.known = nil
@@ -187,31 +175,20 @@ func (r *duetRun) what() string {
 	return r.c.Scenario
 }
 
-// mayFail tells whether the first round has a FAIL to confirm.
-func (r *duetRun) mayFail() bool {
-	return slices.ContainsFunc(r.judge.round(1, r.duet.Trials), func(f finding) bool { return f.Verdict == Fail })
-}
-
-// round makes the trials of one round.
-func (r *duetRun) round(ctx context.Context, round int) (err error) {
-	r.progress.round = round
-	p := r.labs(round)
+// trials chooses the rate, and makes trials until a look decides all.
+func (r *duetRun) trials(ctx context.Context) (err error) {
+	p := r.labs()
 	defer func() { err = errors.Join(err, p.close()) }()
-	if round == 1 {
-		if err := r.preflight(ctx, p); err != nil {
-			return err
-		}
+	if err := r.preflight(ctx, p); err != nil {
+		return err
 	}
-	// To confirm a FAIL, all variants take part again: with fewer of them the
-	// machine would be loaded otherwise.
-	order := r.order(round)
-	for n := 1; n <= len(order); n++ {
-		t, err := r.trial(ctx, p, round, n, order[n-1])
+	for i, variants := range r.order() {
+		t, err := r.trial(ctx, p, i+1, variants)
 		if err != nil {
-			return fmt.Errorf("trial %d of round %d: %w", n, round, err)
+			return fmt.Errorf("trial %d: %w", i+1, err)
 		}
 		r.duet.Trials = append(r.duet.Trials, t)
-		if r.atLook(n) && r.settled(round) {
+		if r.atLook(i+1) && r.settled() {
 			break
 		}
 		if err := p.spent(); err != nil {
@@ -229,22 +206,12 @@ func (r *duetRun) perPair() int {
 	return 1
 }
 
-// atLook tells whether n trials of a round are those of a look.
+// atLook tells whether n trials are those of a look.
 func (r *duetRun) atLook(n int) bool {
 	return n%r.perPair() == 0 && slices.Contains(r.c.Rule.Looks, n/r.perPair())
 }
 
-// settled tells whether the trials of the round so far answer what it was
-// made for.
-func (r *duetRun) settled(round int) bool {
-	now := r.judge.round(round, r.duet.Trials)
-	if round == 1 {
-		return !slices.ContainsFunc(now, func(f finding) bool { return !f.settled() })
-	}
-	for i, first := range r.judge.round(1, r.duet.Trials) {
-		if first.Verdict == Fail && !r.judge.answered(first, now[i]) {
-			return false
-		}
-	}
-	return true
+// settled tells whether more trials are of no use to any comparison.
+func (r *duetRun) settled() bool {
+	return !slices.ContainsFunc(r.judge.findings(r.duet.Trials), func(f finding) bool { return !f.settled() })
 }

@@ -7,7 +7,7 @@ type Phase string
 
 // The phases of a duet.
 const (
-	PhaseLabs      Phase = "labs"      // the labs of a round come up
+	PhaseLabs      Phase = "labs"      // labs come up
 	PhasePreflight Phase = "preflight" // the knees are searched
 	PhaseWarmUp    Phase = "warm-up"
 	PhaseTrial     Phase = "trial"
@@ -18,12 +18,11 @@ const (
 // before each trial and one at the end.
 type DuetEvent struct {
 	Phase Phase
-	Round int
 	Trial int // that starts now, or is warmed up for, from 1; else 0
 
-	Done     int // trials of this round
-	NextLook int // trials of this round at the next look
-	Most     int // trials of this round at the last look
+	Done     int // trials so far
+	NextLook int // trials at the next look
+	Most     int // trials at the last look
 
 	Load        OpenLoad     // Rate 0: not chosen yet
 	Comparisons []Comparison // so far; its intervals are rough until a look. nil before the first trial
@@ -31,25 +30,19 @@ type DuetEvent struct {
 
 	Elapsed time.Duration // since the duet started
 	ToLook  time.Duration // estimate of the time until the next look; 0 before the first trial ends
-	Left    time.Duration // the same until the last look of this round
+	Left    time.Duration // the same until the last look
 }
 
 // progress measures the pace of the trials.
 type progress struct {
 	observe func(DuetEvent)
 	started time.Time
-	round   int
-	begun   time.Time // when the first trial of the round did
-	begunIn int       // that round
-	done    int       // trials of the round of the last one
-	of      int       // that round
+	begun   time.Time // when the first trial did
+	done    int       // trials so far
 	flags   []Flag
 }
 
 func (p *progress) trialDone(t Trial) {
-	if p.of != t.Round {
-		p.of, p.done = t.Round, 0
-	}
 	p.done++
 	p.flags = t.Flags
 }
@@ -62,11 +55,8 @@ func (r *duetRun) report(phase Phase, trial int) {
 	}
 	now := time.Now()
 	e := DuetEvent{
-		Phase: phase, Round: p.round, Trial: trial, Load: r.duet.Load, Flags: p.flags,
+		Phase: phase, Trial: trial, Done: p.done, Load: r.duet.Load, Flags: p.flags,
 		Elapsed: now.Sub(p.started), Most: r.c.Rule.last() * r.perPair(),
-	}
-	if p.of == p.round {
-		e.Done = p.done
 	}
 	for _, look := range r.c.Rule.Looks {
 		if e.NextLook = look * r.perPair(); e.NextLook > e.Done {
@@ -74,8 +64,8 @@ func (r *duetRun) report(phase Phase, trial int) {
 		}
 	}
 	switch {
-	case phase == PhaseTrial && p.begunIn != p.round:
-		p.begun, p.begunIn = now, p.round
+	case phase == PhaseTrial && p.begun.IsZero():
+		p.begun = now
 	case phase == PhaseTrial && e.Done > 0:
 		pace := now.Sub(p.begun) / time.Duration(e.Done)
 		e.ToLook = pace * time.Duration(e.NextLook-e.Done)

@@ -15,10 +15,10 @@ type duetLabs struct {
 	close func() error
 }
 
-// labs returns the labs of a round, which come up when they are used.
-func (r *duetRun) labs(round int) duetLabs {
+// labs returns the labs of the trials, which come up when they are used.
+func (r *duetRun) labs() duetLabs {
 	if r.c.Method == ABBA {
-		return r.labsInTurn(round)
+		return r.labsInTurn()
 	}
 	var g Generator // nil: the next pair needs labs
 	fresh := false
@@ -37,7 +37,7 @@ func (r *duetRun) labs(round int) duetLabs {
 		use: func(ctx context.Context, variant int) (ActiveSide, error) {
 			if g == nil {
 				r.report(PhaseLabs, 0)
-				opened, err := r.h.Open(ctx, round)
+				opened, err := r.h.Open(ctx)
 				if err != nil {
 					return ActiveSide{}, fmt.Errorf("open labs: %w", err)
 				}
@@ -56,12 +56,12 @@ func (r *duetRun) labs(round int) duetLabs {
 
 // labsInTurn are those of ABBA, which stay up while they are measured twice
 // in a row.
-func (r *duetRun) labsInTurn(round int) duetLabs {
+func (r *duetRun) labsInTurn() duetLabs {
 	cold := make(map[int]bool)
 	nothing := func() error { return nil }
 	return duetLabs{
 		use: func(ctx context.Context, variant int) (ActiveSide, error) {
-			side, err := r.h.Use(ctx, round, variant)
+			side, err := r.h.Use(ctx, variant)
 			if err != nil {
 				return side, fmt.Errorf("bring up %s: %w", r.c.Variants[variant].Name, err)
 			}
@@ -78,15 +78,14 @@ func (r *duetRun) labsInTurn(round int) duetLabs {
 	}
 }
 
-// order returns the trials of a round at most: for each, the variants that
-// take part, in the order in which they are measured if they are not live
-// together.
+// order returns all trials that there may be: for each, the variants that take
+// part, in the order in which they are measured if they are not live together.
 //
 // ABBA goes in blocks of two pairs, ABBA or BAAB by chance: what drifts
 // evenly then strikes both alike within a block, and nothing periodic keeps
 // step with the order. With more than two variants, the comparisons take turns
 // block by block.
-func (r *duetRun) order(round int) [][]int {
+func (r *duetRun) order() [][]int {
 	most := r.c.Rule.last() * r.perPair()
 	order := make([][]int, 0, most)
 	if r.c.Method == Alive {
@@ -99,7 +98,7 @@ func (r *duetRun) order(round int) [][]int {
 		}
 		return order
 	}
-	random := rand.New(rand.NewPCG(r.seed(round, 0, 0), 0))
+	random := rand.New(rand.NewPCG(r.seed(0, 0), 0))
 	for pairs := 0; pairs < r.c.Rule.last(); pairs += 2 {
 		for _, i := range random.Perm(len(r.c.Variants) - 1) {
 			block := [][]int{{0, i + 1}, {i + 1, 0}}
@@ -114,8 +113,8 @@ func (r *duetRun) order(round int) [][]int {
 
 // seed derives the seed of a part of a trial from the run's, so that duets and
 // trials of one run have different arrivals, and a repeated run the same.
-func (r *duetRun) seed(round, trial, part int) uint64 {
+func (r *duetRun) seed(trial, part int) uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q %q %q %q %d %d %d", r.c.Lab, r.c.Pods, r.c.Scenario, r.c.Request, round, trial, part)
+	fmt.Fprintf(h, "%q %q %q %q %d %d", r.c.Lab, r.c.Pods, r.c.Scenario, r.c.Request, trial, part)
 	return rand.NewPCG(r.c.Seed, h.Sum64()).Uint64()
 }

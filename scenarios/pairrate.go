@@ -108,7 +108,7 @@ func (r *duetRun) openKnee(ctx context.Context, labs duetLabs, variant int, clos
 	}
 	spec := TrialSpec{
 		Requests: int(probeRate * probeTime.Seconds()), Rate: probeRate, Arrivals: r.duet.Load.Arrivals,
-		Seed: r.seed(1, 0, 3000+variant), Limit: 4*probeTime + 15*time.Second, Only: []int{at.Side},
+		Seed: r.seed(0, 3000+variant), Limit: 4*probeTime + 15*time.Second, Only: []int{at.Side},
 	}
 	// The first one wakes everything up.
 	if _, err := ask(ctx, at.Generator, spec); err != nil {

@@ -17,14 +17,14 @@ const (
 	kneeLimit  = 0.5  // of the knee: above it, queues make latency a matter of chance
 )
 
-// trial makes the n-th trial of a round. Variants that are live together take
+// trial makes the n-th trial. Variants that are live together take
 // part at once; else one after the other.
-func (r *duetRun) trial(ctx context.Context, labs duetLabs, round, n int, variants []int) (Trial, error) {
+func (r *duetRun) trial(ctx context.Context, labs duetLabs, n int, variants []int) (Trial, error) {
 	together := [][]int{variants}
 	if r.c.Method == ABBA {
 		together = [][]int{{variants[0]}, {variants[1]}}
 	}
-	t := Trial{Round: round}
+	var t Trial
 	var machine cpuTimes
 	for part, active := range together {
 		side, err := labs.use(ctx, active[0])
@@ -34,7 +34,7 @@ func (r *duetRun) trial(ctx context.Context, labs duetLabs, round, n int, varian
 		sides := sidesOf(side, active)
 		if side.Fresh {
 			r.report(PhaseWarmUp, n)
-			w, err := r.warmUp(ctx, side.Generator, round, n, part, sides)
+			w, err := r.warmUp(ctx, side.Generator, n, part, sides)
 			if err != nil {
 				return t, fmt.Errorf("warm up: %w", err)
 			}
@@ -46,7 +46,7 @@ func (r *duetRun) trial(ctx context.Context, labs duetLabs, round, n int, varian
 		}
 		one, used, err := r.measure(ctx, side.Generator, active, sides, TrialSpec{
 			Requests: r.duet.Load.Requests, Rate: r.duet.Load.Rate, Arrivals: r.duet.Load.Arrivals,
-			Seed: r.seed(round, n, part), Only: r.only(sides), Limit: limitOf(r.duet.Load),
+			Seed: r.seed(n, part), Only: r.only(sides), Limit: limitOf(r.duet.Load),
 			Window: windowWidth, Log: r.c.Log,
 		})
 		if err != nil {
@@ -62,7 +62,7 @@ func (r *duetRun) trial(ctx context.Context, labs duetLabs, round, n int, varian
 	t.Steal, t.Busy = machine.ratios()
 	t.Flags = r.flags(t)
 	if r.h.Requests != nil && r.c.Log {
-		if err := r.h.Requests(round, n, t.TrialOutcome); err != nil {
+		if err := r.h.Requests(n, t.TrialOutcome); err != nil {
 			return t, fmt.Errorf("keep the requests: %w", err)
 		}
 	}

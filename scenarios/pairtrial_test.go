@@ -136,7 +136,7 @@ func TestDuetABBA(t *testing.T) {
 	g.common, g.drift = 0.05, 0.02
 	current, switches := -1, 0
 	h := DuetHooks{
-		Use: func(_ context.Context, _, variant int) (ActiveSide, error) {
+		Use: func(_ context.Context, variant int) (ActiveSide, error) {
 			fresh := variant != current
 			if fresh {
 				current = variant
@@ -154,7 +154,7 @@ func TestDuetABBA(t *testing.T) {
 	}
 	var order []string
 	c := simulatedConfig("a", "b", "c")
-	c.Method, c.Rounds = ABBA, 1
+	c.Method = ABBA
 	d := runSimulated(t, c, h)
 	if first := d.Trials[0].WarmUp; first.Seconds < 4 || !first.Steady { // both of the pair, though one was up for its knee
 		t.Errorf("the first warm-up was %+v", first)
@@ -201,7 +201,7 @@ func TestDuetABBAWarmsUpAfterKnees(t *testing.T) {
 	g.own50 = 0 // steady at once
 	up := make(map[int]bool)
 	h := DuetHooks{
-		Use: func(_ context.Context, _, variant int) (ActiveSide, error) {
+		Use: func(_ context.Context, variant int) (ActiveSide, error) {
 			fresh := !up[variant]
 			up[variant] = true
 			return ActiveSide{Generator: g, Side: variant, Fresh: fresh}, nil
@@ -210,7 +210,7 @@ func TestDuetABBAWarmsUpAfterKnees(t *testing.T) {
 		machine: quietMachine(),
 	}
 	c := simulatedConfig("a", "b")
-	c.Method, c.Rounds, c.Rule = ABBA, 1, Rule{Looks: []int{4}, Margins: DefaultRule(ABBA, 0).Margins}
+	c.Method, c.Rule = ABBA, Rule{Looks: []int{4}, Margins: DefaultRule(ABBA, 0).Margins}
 	d := runSimulated(t, c, h)
 	for i, trial := range d.Trials {
 		if want := map[int]float64{0: 4}[i]; trial.WarmUp.Seconds != want {
@@ -226,7 +226,7 @@ func TestDuetCosts(t *testing.T) {
 	for _, method := range []Method{Alive, ABBA} {
 		g := simulation(1, same, simulatedSide{p50: 0.8, p99: 0.6})
 		h := alive(t, g)
-		h.Use = func(_ context.Context, _, v int) (ActiveSide, error) { return ActiveSide{Generator: g, Side: v}, nil }
+		h.Use = func(_ context.Context, v int) (ActiveSide, error) { return ActiveSide{Generator: g, Side: v}, nil }
 		reads := make([]int, 2)
 		h.Costs = func(_ context.Context, v int) ([]Cost, error) {
 			reads[v]++
@@ -240,7 +240,7 @@ func TestDuetCosts(t *testing.T) {
 			return []Cost{{"switch", float64(reads[v] * (v + 1)), 100}, {"sidecar", restarted, 1}}, nil
 		}
 		c := simulatedConfig("a", "b")
-		c.Method, c.Rounds, c.Rule = method, 1, Rule{Looks: []int{4}, Margins: DefaultRule(method, 0).Margins}
+		c.Method, c.Rule = method, Rule{Looks: []int{4}, Margins: DefaultRule(method, 0).Margins}
 		d := runSimulated(t, c, h)
 		want := [][]Cost{{{"switch", 1, 100}}, {{"switch", 2, 100}}}
 		if got := d.Trials[0].Costs; !reflect.DeepEqual(got, want) {
@@ -257,9 +257,9 @@ func TestDuetKeepsRequests(t *testing.T) {
 	g.after = func(_ int, o *TrialOutcome) { o.Sides[0].Log = []RequestAt{{At: 1, Late: -0.001}} }
 	h := alive(t, g)
 	kept := 0
-	h.Requests = func(round, trial int, o TrialOutcome) error {
-		if kept++; round != 1 || trial != kept || len(o.Sides[0].Log) != 1 {
-			t.Errorf("round %d, trial %d: %v", round, trial, o.Sides[0].Log)
+	h.Requests = func(trial int, o TrialOutcome) error {
+		if kept++; trial != kept || len(o.Sides[0].Log) != 1 {
+			t.Errorf("trial %d: %v", trial, o.Sides[0].Log)
 		}
 		if kept == 3 {
 			return errors.New("disk full")

@@ -29,7 +29,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(body[:len(body)/2])
 	}
 	f.Add(old)
-	f.Add([]byte(`{"schema_version":2,"id":"x","duets":[{"lab":"x","method":"abba","trials":[{"round":1}]}]}`))
+	f.Add([]byte(`{"schema_version":2,"id":"x","duets":[{"lab":"x","method":"abba","trials":[{"steal_ratio":0.1}]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := Read(bytes.NewReader(body))
 		if err != nil {

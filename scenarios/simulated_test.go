@@ -145,20 +145,13 @@ func simulatedConfig(names ...string) DuetConfig {
 	return c
 }
 
-// alive are the hooks of labs whose generators come from the list, round by
-// round.
-func alive(t testing.TB, rounds ...*simulated) DuetHooks {
-	var last *simulated
+// alive are the hooks of labs that all have the same generator.
+func alive(t testing.TB, g *simulated) DuetHooks {
 	return DuetHooks{
-		Open: func(_ context.Context, round int) (Generator, error) {
-			if round > len(rounds) {
-				t.Fatalf("round %d was opened, %d were expected", round, len(rounds))
+		Open: func(context.Context) (Generator, error) {
+			if g.closed != g.opened {
+				t.Error("labs were opened while the generator of those before was open")
 			}
-			g := rounds[round-1]
-			if last != nil && last.closed != last.opened {
-				t.Errorf("labs of round %d were opened while the generator of those before was open", round)
-			}
-			last = g
 			g.opened++
 			return g, nil
 		},

@@ -85,9 +85,6 @@ func (d Duet) variant(name string) int {
 }
 
 func (t Trial) validate(d Duet) error {
-	if t.Round != 1 && t.Round != 2 {
-		return fmt.Errorf("round %d: want 1 or 2", t.Round)
-	}
 	if err := errors.Join(share("steal_ratio", t.Steal), share("busy_ratio", t.Busy), number("warm_up.seconds", t.WarmUp.Seconds)); err != nil {
 		return err
 	}
@@ -121,21 +118,18 @@ func (c Comparison) validate(d Duet) error {
 	if !c.Verdict.known() {
 		return fmt.Errorf("verdict %q", c.Verdict)
 	}
-	for i, metrics := range [][]MetricDecision{c.Metrics, c.Again} {
-		round := i + 1
-		pairs := len(pairsOf(d.Trials, round, changed))
-		if d.Method == Across {
-			pairs = maxTrials
+	pairs := len(pairsOf(d.Trials, changed))
+	if d.Method == Across {
+		pairs = maxTrials
+	}
+	seen := make(map[string]bool)
+	for _, m := range c.Metrics {
+		if seen[m.Metric] {
+			return fmt.Errorf("%s is decided twice", m.Metric)
 		}
-		seen := make(map[string]bool)
-		for _, m := range metrics {
-			if seen[m.Metric] {
-				return fmt.Errorf("%s is decided twice", m.Metric)
-			}
-			seen[m.Metric] = true
-			if err := m.validate(pairs); err != nil {
-				return fmt.Errorf("%s of round %d: %w", m.Metric, round, err)
-			}
+		seen[m.Metric] = true
+		if err := m.validate(pairs); err != nil {
+			return fmt.Errorf("%s: %w", m.Metric, err)
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ func pairedResult(t testing.TB) *Result {
 		}},
 		Calibration: &Calibration{
 			Fingerprint: environment.Fingerprint, Made: start, Lab: "hashicups", Scenario: "open", Mesh: "ovs", Load: d.Load, Verdicts: 20, LabStarts: 2,
-			FalseFails: map[string]int{"p50": 0, "p99": 1}, Confirmed: map[string]int{"p50": 0, "p99": 0}, Undecided: map[string]int{"p50": 0, "p99": 4},
+			FalseFails: map[string]int{"p50": 0, "p99": 1}, Undecided: map[string]int{"p50": 0, "p99": 4},
 			Pairs: 14, Effects: []Effect{{Injected: 0.1, Delay: 100 * time.Microsecond, Reached: 0.11, Verdicts: 10, Found: map[string]int{"p50": 10, "p99": 3}, Pairs: 10}}, Smallest: 0.1,
 		},
 	}
@@ -146,7 +146,6 @@ func TestValidatePaired(t *testing.T) {
 		{"knee of nobody", func(r *Result) { r.Duets[0].Knee[0].Variant = "c" }, `knee[0]: there is no variant "c"`},
 		{"knee", func(r *Result) { r.Duets[0].Knee[0].Rate = math.Inf(1) }, "knee[0]: rate_per_second is +Inf"},
 		{"rate", func(r *Result) { r.Duets[0].Load.Rate = math.NaN() }, "rate_per_second is NaN"},
-		{"round", func(r *Result) { trial(r).Round = 3 }, "trials[1]: round 3"},
 		{"steal", func(r *Result) { trial(r).Steal = 1.1 }, "steal_ratio is 1.1"},
 		{"busy", func(r *Result) { trial(r).Busy = math.NaN() }, "busy_ratio is NaN"},
 		{"costs", func(r *Result) { trial(r).Costs = trial(r).Costs[:1] }, "costs of 1 variants"},
@@ -176,8 +175,7 @@ func TestValidatePaired(t *testing.T) {
 		{"metric", func(r *Result) { metric(r).Metric = "p90" }, `no metric "p90"`},
 		{"metric twice", func(r *Result) { metric(r).Metric = "p50" }, "p50 is decided twice"},
 		{"more pairs than trials", func(r *Result) { metric(r).Pairs = 5 }, "decided by 5 pairs, there are 4"},
-		{"measured again without trials", func(r *Result) { c := &r.Duets[0].Comparisons[0]; c.Again = c.Metrics }, "of round 2: decided by 4 pairs, there are 0"},
-		{"ratio", func(r *Result) { metric(r).Ratio = math.NaN() }, "p99 of round 1: ratio is NaN"},
+		{"ratio", func(r *Result) { metric(r).Ratio = math.NaN() }, "p99: ratio is NaN"},
 		{"bound", func(r *Result) { metric(r).Bound = math.Inf(1) }, "bound is +Inf"},
 		{"p", func(r *Result) { metric(r).PAdjusted = 1.5 }, "p_adjusted is 1.5"},
 		{"ramp", func(r *Result) { r.Ramps[0].Mesh = "istio" }, `ramps[0]: the document has no mesh "istio"`},

@@ -105,7 +105,7 @@ func (c Calibration) validate() error {
 		return fmt.Errorf("%d verdicts", c.Verdicts)
 	}
 	err := errors.Join(
-		countsWithin("false_fails", c.FalseFails, c.Verdicts), countsWithin("confirmed", c.Confirmed, c.Verdicts),
+		countsWithin("false_fails", c.FalseFails, c.Verdicts),
 		countsWithin("inconclusive", c.Undecided, c.Verdicts), number("pairs", c.Pairs), number("smallest", c.Smallest),
 		number("load.rate_per_second", c.Load.Rate), number("p50_ms", c.P50),
 	)

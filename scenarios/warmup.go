@@ -19,8 +19,8 @@ const (
 // has stopped to drift (see steady): the ratios of the medians of sides that
 // are live together, the median of a side alone; at most for 20 s. The chunks
 // are trials of their own whose figures are dropped. trial and part tell where
-// in the round it is, for the seeds.
-func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part int, sides []int) (WarmUp, error) {
+// it is, for the seeds.
+func (r *duetRun) warmUp(ctx context.Context, g Generator, trial, part int, sides []int) (WarmUp, error) {
 	load := r.duet.Load
 	load.Requests = max(1, int(math.Ceil(load.Rate*warmUpChunk.Seconds())))
 	var w WarmUp
@@ -31,7 +31,7 @@ func (r *duetRun) warmUp(ctx context.Context, g Generator, round, trial, part in
 		}
 		outcome, err := ask(ctx, g, TrialSpec{
 			Requests: load.Requests, Rate: load.Rate, Arrivals: load.Arrivals,
-			Seed: r.seed(round, trial, 1000+part*warmUpMost+chunk), Only: r.only(sides), Limit: limitOf(load),
+			Seed: r.seed(trial, 1000+part*warmUpMost+chunk), Only: r.only(sides), Limit: limitOf(load),
 		})
 		if err != nil {
 			return w, err

@@ -160,7 +160,7 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 				return scenarios.DuetHooks{}, err
 			}
 			labs.delay = delay
-			open := func(ctx context.Context, _ int) (scenarios.Generator, error) { return labs.connect(ctx, labs.up) }
+			open := func(ctx context.Context) (scenarios.Generator, error) { return labs.connect(ctx, labs.up) }
 			return scenarios.DuetHooks{Open: open, Knee: labs.knee}, nil // costs are not part of a calibration
 		},
 		Store: func(c *scenarios.Calibration) error { return scenarios.StoreCalibration(calibrationDir(), c) },
@@ -197,7 +197,7 @@ func printCalibration(w io.Writer, c *scenarios.Calibration) {
 	fmt.Fprintf(w, "%s in lab %s under %s, against itself: %d verdicts drawn from %d pairs of labs, %.1f pairs each\n",
 		dash(c.Request), c.Lab, c.Mesh, c.Verdicts, c.LabStarts, c.Pairs)
 	for _, m := range []string{"p50", "p99"} {
-		fmt.Fprintf(w, "  %s: %d false alarms (%d also when measured again), %d inconclusive\n", m, c.FalseFails[m], c.Confirmed[m], c.Undecided[m])
+		fmt.Fprintf(w, "  %s: %d false alarms, %d inconclusive\n", m, c.FalseFails[m], c.Undecided[m])
 	}
 	for _, e := range c.Effects {
 		fmt.Fprintf(w, "%+.0f %% added (a delay of %v, which came to %+.1f %%): found in %d of %d verdicts by p50, in %d by p99; %.1f pairs each\n",

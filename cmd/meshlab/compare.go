@@ -39,9 +39,9 @@ func newCompare() *cobra.Command {
 		Long: `Bring up a lab for BASE and one for NEW, side by side, send the same open-loop
 load to both in turns, and decide: is the median or the 99th percentile of NEW
 worse than that of BASE by more than a margin (5 % and 20 %)? After 10, 14 and 20
-pairs of trials it looks whether that is certain enough; a FAIL is measured once
-more before it is told. Two labs of one kind are never quite alike, so each pair
-of trials has labs of its own: some ten seconds a pair.
+pairs of trials it looks whether that is certain enough. Two labs of one kind are
+never quite alike, so each pair of trials has labs of its own: some ten seconds a
+pair.
 
 BASE and NEW are two meshes, two lab files, two scenario files, or two result
 files of earlier runs. With --base-bin and --new-bin they are two builds of
@@ -141,7 +141,7 @@ func (r *measurement) compare(ctx context.Context, plans []duetPlan, oneAtATime 
 	r.addMeshes(sides)
 	r.addLabs(sides)
 	for _, plan := range plans {
-		plan.confirm, plan.oneAtATime = true, oneAtATime
+		plan.oneAtATime = oneAtATime
 		if err := r.duet(ctx, plan); err != nil {
 			return err
 		}

@@ -31,8 +31,8 @@ const (
 	slow = "5ms"
 )
 
-// The whole way of a regression: found, measured again, told in
-// every form, and an exit code of its own.
+// The whole way of a regression: found, told in every form, and an exit code of
+// its own.
 func TestCompareFindsARegression(t *testing.T) {
 	p := root(t)
 	before := inventory(t)
@@ -60,8 +60,8 @@ func TestCompareFindsARegression(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := res.Duets[0]
-	if c := d.Comparisons[0]; c.Confirmed == nil || !*c.Confirmed || d.Variants[0].Starts != 18 || d.Variants[1].Starts != 18 {
-		t.Errorf("it was not confirmed, each pair in labs of its own: %+v, %+v", c, d.Variants)
+	if c := d.Comparisons[0]; c.Verdict != scenarios.Fail || d.Variants[0].Starts != 9 || d.Variants[1].Starts != 9 {
+		t.Errorf("not a FAIL with each pair in labs of its own: %+v, %+v", c, d.Variants)
 	}
 	if got := d.Comparisons[0].Metrics[0].Ratio; got < 2 {
 		t.Errorf("the p50 is %v times as long with %s", got, slow)

@@ -20,7 +20,6 @@ type duetPlan struct {
 	sides      []side
 	hypotheses int // of the whole run
 	oneAtATime bool
-	confirm    bool // measure a FAIL again
 	traffic    bool // what the switches carry goes into the document
 	log        *requestLog
 }
@@ -33,10 +32,7 @@ func generateCommand() []string { return []string{"/proc/self/exe", "generate"} 
 func (r *measurement) duet(ctx context.Context, plan duetPlan) (err error) {
 	c := scenarios.DuetConfig{
 		Scenario: plan.script.Name, Request: plan.request, Lab: plan.sides[0].lab.Name, Pods: spread(plan.sides[0].lab.Lab),
-		Method: scenarios.Alive, Load: plan.script.Open, Rounds: 1, Seed: r.res.Seed, Log: plan.log != nil,
-	}
-	if plan.confirm {
-		c.Rounds = 2
+		Method: scenarios.Alive, Load: plan.script.Open, Seed: r.res.Seed, Log: plan.log != nil,
 	}
 	if plan.oneAtATime {
 		c.Method = scenarios.ABBA
@@ -62,8 +58,8 @@ func (r *measurement) duet(ctx context.Context, plan duetPlan) (err error) {
 		hooks.Open, hooks.Use = nil, labs.use
 	}
 	if plan.log != nil {
-		hooks.Requests = func(round, trial int, o scenarios.TrialOutcome) error {
-			return plan.log.write(c, round, trial, o)
+		hooks.Requests = func(trial int, o scenarios.TrialOutcome) error {
+			return plan.log.write(c, trial, o)
 		}
 	}
 	view := &duetView{measurement: r, title: plan.title()}
@@ -118,7 +114,7 @@ const countedLabs = 2
 
 // open brings up labs in place of those that are up, and connects the
 // generator to all of them.
-func (l *duetLabs) open(ctx context.Context, _ int) (scenarios.Generator, error) {
+func (l *duetLabs) open(ctx context.Context) (scenarios.Generator, error) {
 	if err := l.leave(ctx); err != nil {
 		return nil, err
 	}
@@ -181,7 +177,7 @@ func (l *duetLabs) connect(ctx context.Context, up []raised) (scenarios.Generato
 }
 
 // use brings up the lab of one variant alone.
-func (l *duetLabs) use(ctx context.Context, _, variant int) (scenarios.ActiveSide, error) {
+func (l *duetLabs) use(ctx context.Context, variant int) (scenarios.ActiveSide, error) {
 	if l.current == variant {
 		return scenarios.ActiveSide{Generator: l.generator}, nil
 	}

@@ -37,7 +37,7 @@ func newRequestLog(wanted bool, dir, id string) (*requestLog, error) {
 	l := &requestLog{path: path, file: f, buf: bufio.NewWriter(f)}
 	l.gz = gzip.NewWriter(l.buf)
 	l.rows = csv.NewWriter(l.gz)
-	err = l.rows.Write([]string{"lab", "scenario", "request", "round", "trial", "variant", "start_ms", "late_ms", "service_ms", "step", "error"})
+	err = l.rows.Write([]string{"lab", "scenario", "request", "trial", "variant", "start_ms", "late_ms", "service_ms", "step", "error"})
 	if err != nil {
 		l.discard()
 		return nil, fmt.Errorf("write log of requests: %w", err)
@@ -46,11 +46,11 @@ func newRequestLog(wanted bool, dir, id string) (*requestLog, error) {
 }
 
 // write adds the requests of one trial.
-func (l *requestLog) write(c scenarios.DuetConfig, round, trial int, o scenarios.TrialOutcome) error {
+func (l *requestLog) write(c scenarios.DuetConfig, trial int, o scenarios.TrialOutcome) error {
 	ms := func(v float64) string { return strconv.FormatFloat(v, 'f', 4, 64) }
 	for i, s := range o.Sides {
 		for _, r := range s.Log {
-			err := l.rows.Write([]string{c.Lab, c.Scenario, c.Request, strconv.Itoa(round), strconv.Itoa(trial), c.Variants[i].Name,
+			err := l.rows.Write([]string{c.Lab, c.Scenario, c.Request, strconv.Itoa(trial), c.Variants[i].Name,
 				ms(r.At), ms(r.Late), ms(r.Service), strconv.Itoa(r.Step), r.Error})
 			if err != nil {
 				return fmt.Errorf("write log of requests: %w", err)

@@ -20,9 +20,9 @@ import (
 // ("benchstat -col /mesh"), after what both sides share: request, pods, load.
 // What must not be mixed is configuration, by which benchstat makes separate
 // tables: the machine and the lab, open and closed loop, first and later
-// attempts, first and second round. The run and the version of meshlab are
-// not among it, as they are what two files are compared across; they stand in
-// comments. (golang.org/design/14313-benchmark-format)
+// attempts. The run and the version of meshlab are not among it, as they are
+// what two files are compared across; they stand in comments.
+// (golang.org/design/14313-benchmark-format)
 func writeBenchfmt(w io.Writer, runs []run) error {
 	out := benchfmt.NewWriter(w)
 	for _, u := range benchUnits() {
@@ -111,7 +111,7 @@ func benchResult(r run, s series, p point) *benchfmt.Result {
 		{"os", e.OS}, {"kernel", e.Kernel}, {"open-vswitch", e.OpenVSwitch}, {"datapath", e.Datapath},
 		{"consul", e.Consul}, {"proxy", e.Proxy},
 		{"lab", s.lab}, {"loop", string(s.loop)}, {"method", string(s.method)}, {"scenario", s.scenario},
-		{"arrivals", string(s.arrivals)}, {"attempts", attempts(s, p)}, {"round", count(p.round)},
+		{"arrivals", string(s.arrivals)}, {"attempts", attempts(s, p)},
 	} {
 		if v := oneLine(c[1]); v != "" {
 			res.SetConfig(c[0], v)

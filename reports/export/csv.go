@@ -32,7 +32,6 @@ func csvColumns() []csvColumn {
 		{"build", func(r run, s series, p point) string { return s.build }},
 		{"delay_ms", func(r run, s series, p point) string { return positive(s.delay.Seconds() * 1000) }},
 		{"number", func(r run, s series, p point) string { return strconv.Itoa(p.number) }},
-		{"round", func(r run, s series, p point) string { return count(p.round) }},
 		{"started", func(r run, s series, p point) string {
 			if p.started.IsZero() {
 				return ""

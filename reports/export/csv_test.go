@@ -35,11 +35,11 @@ func TestCSVIsRead(t *testing.T) {
 		{1, "lab", "tiny"}, {1, "offered_per_second", ""}, {1, "achieved_per_second", "6"}, {1, "steal_ratio", ""},
 		{2, "latency_avg_ms", "2.5"}, {2, "started", "2026-05-04T03:02:03Z"},
 		{3, "mesh", "consul-connect"}, {3, "errors", "3"}, {3, "latency_p50_ms", ""}, {3, "error_kinds", "timeout: 3"},
-		{4, "loop", "open"}, {4, "clock", "intended"}, {4, "variant", "ovs (base)"}, {4, "build", "v8"}, {4, "round", "1"},
+		{4, "loop", "open"}, {4, "clock", "intended"}, {4, "variant", "ovs (base)"}, {4, "build", "v8"},
 		{4, "latency_p50_ms", "2.25"}, {4, "service_p50_ms", "2"}, {4, "cpu_seconds", "0.3"}, {4, "memory_bytes", "5000000"},
 		{4, "achieved_per_second", "2"}, {4, "flags", ""},
 		{7, "variant", "ovs (new)"}, {7, "delay_ms", "0.25"}, {7, "errors", "2"}, {7, "error_kinds", "status 500: 1; timeout: 1"},
-		{7, "flags", "errors steal"}, {7, "round", "2"}, {7, "steal_ratio", "0.01"},
+		{7, "flags", "errors steal"}, {7, "steal_ratio", "0.01"},
 		{8, "loop", "ramp"}, {8, "offered_per_second", "100"}, {8, "achieved_per_second", "50"}, {8, "latency_max_ms", "11.25"},
 	}
 	for _, tt := range tests {

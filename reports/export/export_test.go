@@ -43,7 +43,7 @@ func tiny(t *testing.T) *scenarios.Result {
 	trial := func(second int, sides ...scenarios.SideOutcome) scenarios.Trial {
 		return scenarios.Trial{
 			TrialOutcome: scenarios.TrialOutcome{Started: at.Add(time.Duration(second) * time.Second), Seconds: 2, Sides: sides},
-			Round:        1, Steal: 0.01, Busy: 0.5,
+			Steal:        0.01, Busy: 0.5,
 			Costs: [][]scenarios.Cost{
 				{{Part: "switch", CPUSeconds: 0.2, MemoryBytes: 3e6}, {Part: "controller", CPUSeconds: 0.1, MemoryBytes: 2e6}},
 				{{Part: "switch", CPUSeconds: 0.4, MemoryBytes: 4e6}},
@@ -52,7 +52,6 @@ func tiny(t *testing.T) *scenarios.Result {
 	}
 	flagged := trial(20, side(1, 2, 3, 4), failed)
 	flagged.Flags = []scenarios.Flag{{Kind: scenarios.FlagErrors, Detail: "2 of 4"}, {Kind: scenarios.FlagSteal, Detail: "3 %"}}
-	flagged.Round = 2
 	return &scenarios.Result{
 		SchemaVersion: scenarios.SchemaVersion, ID: "20260504T030201Z-00000001", Started: at, Finished: at.Add(time.Minute),
 		Command: []string{"meshlab", "bench", "tiny"},

@@ -52,7 +52,6 @@ type series struct {
 // point is one attempt, one side of a trial, or one step of a ramp.
 type point struct {
 	number   int // from 1
-	round    int // of a duet
 	started  time.Time
 	seconds  float64
 	rate     float64 // offered per second; 0: closed loop
@@ -187,7 +186,7 @@ func pointOf(d scenarios.Duet, trial, side int) (point, bool) {
 		return point{}, false
 	}
 	p := outcomePoint(t.Sides[side])
-	p.number, p.round, p.started, p.seconds, p.rate, p.trial = trial+1, t.Round, t.Started, t.Seconds, d.Load.Rate, t
+	p.number, p.started, p.seconds, p.rate, p.trial = trial+1, t.Started, t.Seconds, d.Load.Rate, t
 	if d.Method == scenarios.ABBA {
 		// Its sides ran one after the other, and the time is of all of them.
 		active := 0

@@ -206,7 +206,7 @@ func smpTest(r run, s series, rate float64, id string) *smp.PerformanceTestConfi
 func smpResult(s series, p point, id string) *smp.PerformanceTestResult {
 	result := &smp.PerformanceTestResult{
 		SmpVersion: smpVersion, Id: id, ActualQps: p.achieved(),
-		Labels: labelsOf("clock", s.clock(), "attempts", attempts(s, p), "round", count(p.round),
+		Labels: labelsOf("clock", s.clock(), "attempts", attempts(s, p),
 			"requests", count(p.requests), "errors", count(p.errors),
 			"steal_ratio", ofTrial(p, func(t *scenarios.Trial) string { return number(t.Steal) })),
 	}

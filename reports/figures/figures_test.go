@@ -152,10 +152,10 @@ func gallery(t testing.TB) map[string]func() (*Figure, error) {
 			return Forest(long, []ForestRow{{Group: long, Label: long, Ratio: 400, Low: 0.001, High: 1e4, Margin: 0.05}, {Label: long, Ratio: 1, Low: 1, High: 1}})
 		},
 		"overtime": func() (*Figure, error) {
-			return OverTime("frontend", gap, []TrialFlag{{3, "steal"}, {4, "steal"}, {12, "late"}, {29, "errors"}}, []int{20})
+			return OverTime("frontend", gap, []TrialFlag{{3, "steal"}, {4, "steal"}, {12, "late"}, {29, "errors"}})
 		},
-		"overtime-one":  func() (*Figure, error) { return OverTime("frontend", trials(1), nil, nil) },
-		"overtime-many": func() (*Figure, error) { return OverTime(long, trials(120), []TrialFlag{{100, long}}, nil) },
+		"overtime-one":  func() (*Figure, error) { return OverTime("frontend", trials(1), nil) },
+		"overtime-many": func() (*Figure, error) { return OverTime(long, trials(120), []TrialFlag{{100, long}}) },
 		"cost":          func() (*Figure, error) { return Cost("What each mesh costs", bars) },
 		"cost-one": func() (*Figure, error) {
 			return Cost("What each mesh costs", []CostBar{{"ovs", []CostPart{{"switch", 0.012, 0}}}, {"none", nil}})
@@ -349,13 +349,13 @@ func TestRefuses(t *testing.T) {
 		"forest of zero":           {func() (*Figure, error) { return Forest("x", []ForestRow{{Ratio: 0, Low: 1, High: 1}}) }, false},
 		"forest of infinity":       {func() (*Figure, error) { return Forest("x", []ForestRow{{Ratio: 1, Low: 1, High: math.Inf(1)}}) }, false},
 		"forest with a bad margin": {func() (*Figure, error) { return Forest("x", []ForestRow{{Ratio: 1, Low: 1, High: 1, Margin: nan}}) }, false},
-		"no trials":                {func() (*Figure, error) { return OverTime("x", nil, nil, nil) }, true},
+		"no trials":                {func() (*Figure, error) { return OverTime("x", nil, nil) }, true},
 		"trials without values": {func() (*Figure, error) {
-			return OverTime("x", []TrialSeries{{P50: []float64{0}, P99: []float64{0}}}, nil, nil)
+			return OverTime("x", []TrialSeries{{P50: []float64{0}, P99: []float64{0}}}, nil)
 		}, true},
-		"a latency of NaN": {func() (*Figure, error) { return OverTime("x", []TrialSeries{{P50: []float64{nan}}}, nil, nil) }, false},
+		"a latency of NaN": {func() (*Figure, error) { return OverTime("x", []TrialSeries{{P50: []float64{nan}}}, nil) }, false},
 		"a flag of no trial": {func() (*Figure, error) {
-			return OverTime("x", []TrialSeries{{P50: []float64{1}}}, []TrialFlag{{1, "a"}}, nil)
+			return OverTime("x", []TrialSeries{{P50: []float64{1}}}, []TrialFlag{{1, "a"}})
 		}, false},
 		"no cost":           {func() (*Figure, error) { return Cost("x", []CostBar{{Name: "a"}}) }, true},
 		"a cost below 0":    {func() (*Figure, error) { return Cost("x", []CostBar{{Parts: []CostPart{{CPUSeconds: -1}}}}) }, false},

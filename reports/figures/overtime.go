@@ -8,7 +8,6 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 // TrialSeries is one variant's latencies, trial by trial, in milliseconds. 0
@@ -26,9 +25,8 @@ type TrialFlag struct {
 }
 
 // OverTime draws the trials in their order: a panel of p50, one of p99, and
-// under them a line for each kind of flag. Rounds are the trials at which
-// a round began, beside the first.
-func OverTime(title string, s []TrialSeries, flags []TrialFlag, rounds []int) (*Figure, error) {
+// under them a line for each kind of flag.
+func OverTime(title string, s []TrialSeries, flags []TrialFlag) (*Figure, error) {
 	trials := 0
 	for _, one := range s {
 		trials = max(trials, len(one.P50), len(one.P99))
@@ -59,7 +57,6 @@ func OverTime(title string, s []TrialSeries, flags []TrialFlag, rounds []int) (*
 			continue
 		}
 		p.Y.Label.Text = m.name + ", ms"
-		addRounds(p, rounds)
 		f.panels = append(f.panels, panel{plot: p, height: 4.3 * vg.Centimeter})
 	}
 	if len(f.panels) == 0 {
@@ -68,10 +65,6 @@ func OverTime(title string, s []TrialSeries, flags []TrialFlag, rounds []int) (*
 	for _, one := range s {
 		line, m := one.Look.line(1.2), one.Look.mark(2.6)
 		f.legend = append(f.legend, legendEntry{text: one.Name, line: &line, mark: &m})
-	}
-	if len(rounds) > 0 {
-		line := roundLine()
-		f.legend = append(f.legend, legendEntry{text: "measured again from here on", line: &line})
 	}
 	if len(flags) > 0 {
 		f.panels = append(f.panels, flagPanel(flags, trials))
@@ -137,19 +130,6 @@ func trialPlot(s []TrialSeries, of func(TrialSeries) []float64, trials int) (*pl
 	}
 	p.Y.Min, p.Y.Max = low/1.08, high*1.08
 	return p, nil
-}
-
-func roundLine() draw.LineStyle {
-	return draw.LineStyle{Color: ink, Width: vg.Points(0.8), Dashes: []vg.Length{vg.Points(4), vg.Points(2)}}
-}
-
-func addRounds(p *plot.Plot, rounds []int) {
-	for _, r := range rounds {
-		p.Add(paint(func(c draw.Canvas, p *plot.Plot) {
-			x := at(c, p, float64(r)+0.5, p.Y.Min).X
-			c.StrokeLine2(roundLine(), x, c.Min.Y, x, c.Max.Y)
-		}))
-	}
 }
 
 // flagPanel has a line for each kind of flag, in the order of their names.

@@ -22,8 +22,7 @@ type Row struct {
 	BaseMs   float64        `json:"base_ms"` // median over the trials; 0: none had a success
 	NewMs    float64        `json:"new_ms"`
 	scenarios.MetricDecision
-	Reason    string `json:"reason,omitempty"` // of an INCONCLUSIVE or FAIL that the figures alone do not tell
-	Confirmed *bool  `json:"confirmed,omitempty"`
+	Reason string `json:"reason,omitempty"` // of an INCONCLUSIVE or FAIL that the figures alone do not tell
 }
 
 // Load names what was measured: the request, or the scenario of a mix.
@@ -42,7 +41,7 @@ func Rows(duets []scenarios.Duet) []Row {
 			for _, m := range c.Metrics {
 				rows = append(rows, Row{
 					Lab: d.Lab, Pods: d.Pods, Scenario: d.Scenario, Request: d.Request,
-					Base: c.Base, New: c.New, MetricDecision: m, Reason: c.Reason, Confirmed: c.Confirmed,
+					Base: c.Base, New: c.New, MetricDecision: m, Reason: c.Reason,
 					BaseMs: medianOf(d, c.Base, m.Metric), NewMs: medianOf(d, c.New, m.Metric),
 				})
 			}

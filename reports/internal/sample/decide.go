@@ -14,21 +14,15 @@ func margins() []scenarios.Margin {
 }
 
 // compare decides as a run would, by simpler arithmetic: normal
-// approximations stand for the bootstrap and for the exact test. The trials
-// after the first round, if any, are those of a second one.
-func (g *generator) compare(d scenarios.Duet, first int) []scenarios.Comparison {
+// approximations stand for the bootstrap and for the exact test.
+func (g *generator) compare(d scenarios.Duet) []scenarios.Comparison {
 	if g.failed {
 		return nil
 	}
 	var all []scenarios.Comparison
 	for i := 1; i < len(d.Variants); i++ {
-		c := scenarios.Comparison{Base: d.Variants[0].Name, New: d.Variants[i].Name, Metrics: metrics(d.Trials[:first], i)}
+		c := scenarios.Comparison{Base: d.Variants[0].Name, New: d.Variants[i].Name, Metrics: metrics(d.Trials, i)}
 		c.Verdict = worst(c.Metrics)
-		if c.Verdict == scenarios.Fail && first < len(d.Trials) {
-			c.Again = metrics(d.Trials[first:], i)
-			yes := worst(c.Again) == scenarios.Fail
-			c.Confirmed = &yes
-		}
 		all = append(all, c)
 	}
 	return all
@@ -101,7 +95,7 @@ func calibration() *scenarios.Calibration {
 		Fingerprint: environment().Fingerprint, Made: start().Add(-26 * 24 * time.Hour), Meshlab: "v0.4.0",
 		Lab: "hashicups", Scenario: "open", Mesh: ovs,
 		Load:     scenarios.OpenLoad{Arrivals: scenarios.Poisson, Rate: 400, Connections: 16, Requests: 1000},
-		Verdicts: 200, LabStarts: 150, FalseFails: map[string]int{"p50": 1, "p99": 0}, Confirmed: map[string]int{}, Undecided: map[string]int{"p50": 3, "p99": 41}, Pairs: 11.4,
+		Verdicts: 200, LabStarts: 150, FalseFails: map[string]int{"p50": 1, "p99": 0}, Undecided: map[string]int{"p50": 3, "p99": 41}, Pairs: 11.4,
 		Effects: []scenarios.Effect{
 			{Injected: 0.05, Delay: 31e3, Reached: 0.052, Verdicts: 200, Found: map[string]int{"p50": 45, "p99": 0}, Pairs: 24.5},
 			{Injected: 0.1, Delay: 62e3, Reached: 0.103, Verdicts: 200, Found: map[string]int{"p50": 200, "p99": 35}, Pairs: 10.5},

@@ -23,24 +23,23 @@ func (g *generator) duets() []scenarios.Duet {
 	old.Name, old.Build = "ovs (base)", "v0.3.0"
 	built.Name, built.Build, built.factor = "ovs (new)", "v0.4.0", factor(ovs)*1.035
 	return []scenarios.Duet{
-		g.duet("frontend", scenarios.MultipleNodes, scenarios.Alive, 30, 0, []side{of(connect), of(ovs), of(direct)}),
-		g.duet("api", scenarios.MultipleNodes, scenarios.Alive, 20, 20, []side{of(direct), of(connect)}),
-		g.duet("api", scenarios.SingleNode, scenarios.ABBA, 30, 0, []side{old, built}),
+		g.duet("frontend", scenarios.MultipleNodes, scenarios.Alive, 30, []side{of(connect), of(ovs), of(direct)}),
+		g.duet("api", scenarios.MultipleNodes, scenarios.Alive, 20, []side{of(direct), of(connect)}),
+		g.duet("api", scenarios.SingleNode, scenarios.ABBA, 30, []side{old, built}),
 	}
 }
 
-// duet makes trials of the first round and of a second one, and compares each
-// side with the first.
-func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.Method, first, second int, sides []side) scenarios.Duet {
-	first, second = min(first, g.trials), min(second, g.trials)
+// duet makes trials, and compares each side with the first.
+func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.Method, trials int, sides []side) scenarios.Duet {
+	trials = min(trials, g.trials)
 	d := scenarios.Duet{
 		Scenario: "open", Request: request, Lab: labName(pods), Pods: pods, Method: method,
 		Load: scenarios.OpenLoad{Arrivals: scenarios.Poisson, Rate: 400, Connections: 16, Requests: g.perTrial},
-		Rule: scenarios.Rule{Looks: []int{first}, Hypotheses: 8, Margins: margins()},
+		Rule: scenarios.Rule{Looks: []int{trials}, Hypotheses: 8, Margins: margins()},
 	}
 	for _, s := range sides {
 		if method == scenarios.Alive { // each pair has labs of its own
-			s.Starts = first + second
+			s.Starts = trials
 		}
 		d.Variants = append(d.Variants, s.Variant)
 		d.Knee = append(d.Knee, scenarios.Knee{Variant: s.Name, Rate: math.Round(2300 / s.factor)})
@@ -50,12 +49,9 @@ func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.M
 		seconds *= float64(len(sides))
 	}
 	at := start().Add(5 * time.Minute)
-	for i := range first + second {
-		t := scenarios.Trial{TrialOutcome: scenarios.TrialOutcome{Started: at, Seconds: seconds}, Round: 1}
-		if i >= first {
-			t.Round = 2
-		}
-		if method == scenarios.Alive || i == 0 || i == first {
+	for i := range trials {
+		t := scenarios.Trial{TrialOutcome: scenarios.TrialOutcome{Started: at, Seconds: seconds}}
+		if method == scenarios.Alive || i == 0 {
 			t.WarmUp = scenarios.WarmUp{Seconds: 4.5, Steady: true}
 		}
 		at = at.Add(time.Duration(seconds*float64(time.Second)) + 200*time.Millisecond)
@@ -63,7 +59,7 @@ func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.M
 		g.disturb(&t, i)
 		d.Trials = append(d.Trials, t)
 	}
-	d.Comparisons = g.compare(d, first)
+	d.Comparisons = g.compare(d)
 	return d
 }
 

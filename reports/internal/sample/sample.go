@@ -22,7 +22,7 @@ type config struct {
 	count       int // requests per attempt
 	repeats     int // attempts per cell
 	perTrial    int // requests per side and trial
-	trials      int // of a round, at most
+	trials      int // of a duet, at most
 
 	cells, duets, ramps, waterfalls, calibration, failed bool
 }

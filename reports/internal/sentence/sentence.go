@@ -196,15 +196,7 @@ func meaning(c scenarios.Comparison) string {
 		if metrics == "" {
 			return "It is slower."
 		}
-		text := fmt.Sprintf("It is slower by more than the margin (%s).", margins)
-		switch {
-		case c.Confirmed == nil:
-		case *c.Confirmed:
-			text += " Measured again, it was so again."
-		default:
-			text += " Measured again, it was not so."
-		}
-		return text
+		return fmt.Sprintf("It is slower by more than the margin (%s).", margins)
 	}
 	metrics, margins := of(scenarios.Inconclusive)
 	if metrics == "" {

@@ -56,11 +56,7 @@ func Calibration(r *scenarios.Result) []string {
 	}
 	var alarms []string
 	for _, m := range Metrics(c.FalseFails) {
-		one := fmt.Sprintf("%s %s", m, Share(c.FalseFails[m], c.Verdicts))
-		if c.FalseFails[m] > 0 {
-			one += fmt.Sprintf(", %d of them also when measured again", c.Confirmed[m])
-		}
-		alarms = append(alarms, one)
+		alarms = append(alarms, fmt.Sprintf("%s %s", m, Share(c.FalseFails[m], c.Verdicts)))
 	}
 	if len(alarms) > 0 {
 		out = append(out, fmt.Sprintf("False alarms when a mesh was compared with itself, in verdicts drawn from %s of labs: %s.",
