@@ -9,10 +9,6 @@ import (
 	"meshlab.dev/meshlab/scenarios/stats"
 )
 
-func margins() []scenarios.Margin {
-	return []scenarios.Margin{{Metric: "p50", Ratio: 0.05}, {Metric: "p99", Ratio: 0.10}}
-}
-
 // compare decides as a run would, by simpler arithmetic: normal
 // approximations stand for the bootstrap and for the exact test.
 func (g *generator) compare(d scenarios.Duet) []scenarios.Comparison {
@@ -21,7 +17,7 @@ func (g *generator) compare(d scenarios.Duet) []scenarios.Comparison {
 	}
 	var all []scenarios.Comparison
 	for i := 1; i < len(d.Variants); i++ {
-		c := scenarios.Comparison{Base: d.Variants[0].Name, New: d.Variants[i].Name, Metrics: metrics(d.Trials, i)}
+		c := scenarios.Comparison{Base: d.Variants[0].Name, New: d.Variants[i].Name, Metrics: metrics(d, i)}
 		c.Verdict = worst(c.Metrics)
 		all = append(all, c)
 	}
@@ -38,11 +34,11 @@ func worst(metrics []scenarios.MetricDecision) scenarios.Verdict {
 }
 
 // metrics decides what the trials say of side i against the first.
-func metrics(trials []scenarios.Trial, i int) []scenarios.MetricDecision {
+func metrics(d scenarios.Duet, i int) []scenarios.MetricDecision {
 	var all []scenarios.MetricDecision
-	for _, margin := range margins() {
+	for _, margin := range d.Rule.Margins {
 		var logs []float64
-		for _, t := range trials {
+		for _, t := range d.Trials {
 			base, fresh := t.Sides[0].Latency, t.Sides[i].Latency
 			ratio := fresh.P50 / base.P50
 			if margin.Metric == "p99" {

@@ -32,10 +32,12 @@ func (g *generator) duets() []scenarios.Duet {
 // duet makes trials, and compares each side with the first.
 func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.Method, trials int, sides []side) scenarios.Duet {
 	trials = min(trials, g.trials)
+	rule := scenarios.DefaultRule(method, 8)
+	rule.Looks = []int{trials}
 	d := scenarios.Duet{
 		Scenario: "open", Request: request, Lab: labName(pods), Pods: pods, Method: method,
 		Load: scenarios.OpenLoad{Arrivals: scenarios.Poisson, Rate: 400, Connections: 16, Requests: g.perTrial},
-		Rule: scenarios.Rule{Looks: []int{trials}, Hypotheses: 8, Margins: margins()},
+		Rule: rule,
 	}
 	for _, s := range sides {
 		if method == scenarios.Alive { // each pair has labs of its own
