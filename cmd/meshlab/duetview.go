@@ -49,14 +49,20 @@ func (v *duetView) end(d *scenarios.Duet) {
 	v.p.finish(v.step(), fmt.Sprintf("%d pairs at %.0f requests/s each", pairs, d.Load.Rate), time.Since(v.begun))
 }
 
-// ratios are the estimates so far.
+// ratios are the estimates so far, with their intervals where there are enough
+// pairs for one.
 func ratios(comparisons []scenarios.Comparison) string {
 	var all []string
 	for _, c := range comparisons {
 		for _, m := range c.Metrics {
-			if m.Ratio > 0 {
-				all = append(all, fmt.Sprintf("%s %s %.2fx (%.2f to %.2f)", c.New, m.Metric, m.Ratio, m.Low, m.High))
+			if m.Ratio <= 0 {
+				continue
 			}
+			one := fmt.Sprintf("%s %s %.2fx", c.New, m.Metric, m.Ratio)
+			if m.Low > 0 && m.High > 0 {
+				one += fmt.Sprintf(" (%.2f to %.2f)", m.Low, m.High)
+			}
+			all = append(all, one)
 		}
 	}
 	if len(all) == 0 {
