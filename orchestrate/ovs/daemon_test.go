@@ -1,11 +1,15 @@
 package ovs
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestProgram(t *testing.T) {
@@ -40,6 +44,30 @@ func TestProgramBesidePATH(t *testing.T) {
 	t.Setenv("PATH", "/usr/bin:/bin")
 	if got, err := Program("ovs-vswitchd"); err != nil || got != daemon {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A socket has a name before it can be connected to.
+func TestWaitSocketListens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := waitSocket(ctx, path); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("bound, not listening: %v", err)
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := waitSocket(t.Context(), path); err != nil {
+		t.Errorf("listening: %v", err)
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"net"
 	"slices"
 	"time"
 
@@ -290,12 +290,19 @@ func (db *DB) transact(ctx context.Context, ops []ovsdb.Operation) error {
 }
 
 func waitSocket(ctx context.Context, path string) error {
+	var refused error
 	err := poll(ctx, func() (bool, error) {
-		_, err := os.Stat(path)
-		return err == nil, nil
+		// That the file exists is not enough: a server binds its socket to the
+		// name first and listens later, and refuses connections in between.
+		c, err := net.Dial("unix", path)
+		if refused = err; err != nil {
+			return false, nil
+		}
+		_ = c.Close() // nothing was sent
+		return true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait for %s: %w", path, err)
+		return fmt.Errorf("wait for %s: %w: %w", path, err, refused)
 	}
 	return nil
 }

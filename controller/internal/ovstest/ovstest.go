@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,7 +225,9 @@ func (o *OVS) await(socket string) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, err := os.Stat(socket); err == nil {
+		// The file is there a moment before the daemon listens.
+		if c, err := net.Dial("unix", socket); err == nil {
+			c.Close()
 			return
 		}
 		if time.Now().After(deadline) {
