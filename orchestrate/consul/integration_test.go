@@ -5,18 +5,21 @@ package consul_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/sync/errgroup"
 
 	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/orchestrate/consul/consultest"
@@ -82,6 +85,58 @@ func TestLifeOfAService(t *testing.T) {
 		entries, _, err := nodes[2].Client.Health().Service("web", "", true, nil)
 		return err == nil && len(entries) == 0
 	})
+}
+
+// TestAnnounceIsInTheCatalogAtOnce asks once, without waiting: agents that have
+// just found their server tell it of their services up to 3 s later.
+func TestAnnounceIsInTheCatalogAtOnce(t *testing.T) {
+	nodes := consultest.Cluster(t, "h1", "h2", "h3", "h4")
+	lab := &topo.Lab{Name: "announce", Mesh: topo.Mesh{Server: "h1"}}
+	for i, n := range nodes {
+		name := fmt.Sprintf("h%d", i+1)
+		lab.Nodes = append(lab.Nodes, topo.Node{Name: name, Kind: topo.KindHost, IPv4: netip.PrefixFrom(n.Address, 8)})
+		lab.Services = append(lab.Services, topo.Service{
+			Name: "web@" + name, Service: "web", Node: name, Port: 9090, Meta: map[string]string{"version": "v1"},
+			Upstreams:   []topo.Upstream{{Service: "db", BindPort: 9191}},
+			Healthcheck: topo.Healthcheck{None: true},
+		})
+	}
+	regs, err := consul.Registrations(lab, "ovs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), consultest.Timeout)
+	defer cancel()
+	var g errgroup.Group
+	for i, n := range nodes {
+		name := lab.Nodes[i].Name
+		g.Go(func() error {
+			if err := consul.Register(ctx, n.Client, regs[name]); err != nil {
+				return err
+			}
+			return consul.Announce(ctx, n.Client, name)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range []string{"web", "web-sidecar-proxy"} {
+		entries, _, err := nodes[0].Client.Health().Service(service, "", true, nil)
+		if err != nil || len(entries) != len(nodes) {
+			t.Fatalf("%d healthy instances of %s, want %d (%v)", len(entries), service, len(nodes), err)
+		}
+		for _, e := range entries {
+			if e.Node.Address != lab.Nodes[slices.IndexFunc(lab.Nodes, func(n topo.Node) bool { return n.Name == e.Node.Node })].IPv4.Addr().String() {
+				t.Errorf("%s: node %s has the address %s", e.Service.ID, e.Node.Node, e.Node.Address)
+			}
+			if service == "web" && (e.Service.Meta["version"] != "v1" || !slices.Equal(e.Service.Tags, []string{consul.AppTag}) || e.Service.Port != 9090) {
+				t.Errorf("in the catalog: %+v", e.Service)
+			}
+			if service != "web" && (e.Service.Proxy == nil || len(e.Service.Proxy.Upstreams) != 1 || e.Service.Kind != api.ServiceKindConnectProxy || len(e.Checks) != 2) {
+				t.Errorf("in the catalog: %+v with %d checks, want a proxy with an upstream, and two checks", e.Service, len(e.Checks))
+			}
+		}
+	}
 }
 
 // TestCrashedAgentsComeBack kills the server, then a client agent, and starts

@@ -27,8 +27,8 @@ func Client(socketPath string) (*api.Client, error) {
 }
 
 // WaitReady returns when the agent answers, knows a leader and is itself in
-// the catalog, in good health. Registrations made from then on are visible on
-// the other agents at once. The error wraps ErrNotReady and ctx.Err().
+// the catalog, in good health. Registrations made from then on reach the other
+// agents within 3 s, or by [Announce]. The error wraps ErrNotReady and ctx.Err().
 func WaitReady(ctx context.Context, client *api.Client) error {
 	last := errors.New("it has not answered")
 	err := poll(ctx, func() (done bool) {

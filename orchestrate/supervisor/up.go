@@ -338,14 +338,28 @@ func (r *raising) healthy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	client, err := consul.Client(agents[0].Socket)
+	server, err := consul.Client(agents[0].Socket)
 	if err != nil {
 		return "", err
 	}
+	g, ctx := errgroup.WithContext(ctx)
 	for _, a := range agents {
-		if err := consul.WaitHealthy(ctx, client, byHost[a.Spec.Node]); err != nil {
-			return "", err
-		}
+		g.Go(func() error {
+			client, err := consul.Client(a.Socket)
+			if err != nil {
+				return err
+			}
+			// What cannot be written here the agent writes itself: whether all is
+			// well, the wait below tells.
+			if err := consul.Announce(ctx, client, a.Spec.Node); err != nil && ctx.Err() == nil {
+				r.log.Warn("the agent announces its services itself", "error", err)
+			}
+			return nil
+		})
+		g.Go(func() error { return consul.WaitHealthy(ctx, server, byHost[a.Spec.Node]) })
+	}
+	if err := g.Wait(); err != nil {
+		return "", err
 	}
 	return "all checks of Consul pass", nil
 }
