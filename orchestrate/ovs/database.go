@@ -77,10 +77,14 @@ type DB struct {
 	c client.Client
 }
 
+// WaitDatabase returns when the database server takes connections. A switch
+// that starts before that tries again only after a second.
+func WaitDatabase(ctx context.Context) error { return waitSocket(ctx, dbSocket) }
+
 // Open connects to the database and waits until the switch has reported
 // itself there.
 func Open(ctx context.Context) (*DB, error) {
-	if err := waitSocket(ctx, dbSocket); err != nil {
+	if err := WaitDatabase(ctx); err != nil {
 		return nil, err
 	}
 	schema, err := model.NewClientDBModel("Open_vSwitch", map[string]model.Model{

@@ -176,6 +176,9 @@ func (r *raising) network(ctx context.Context) (string, error) {
 		if err := r.procs.Start(d); err != nil {
 			return "", err
 		}
+		if err := ovs.WaitDatabase(ctx); err != nil {
+			return "", err
+		}
 	}
 	hosts, bridges := 0, bridges(r.lab)
 	for _, n := range r.lab.Nodes {
