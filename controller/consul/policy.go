@@ -21,6 +21,7 @@ func (w *watcher) followPolicy(ctx context.Context) {
 	again := time.NewTicker(w.cfg.Wait)
 	defer again.Stop()
 	for ctx.Err() == nil {
+		w.awaitLeader(ctx)
 		self, err := w.self(ctx)
 		var deny bool
 		if err == nil {

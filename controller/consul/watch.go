@@ -89,6 +89,9 @@ func (w *watcher) follow(ctx context.Context, l loop) {
 		}
 		pause(ctx, due.Sub(now)-burst*w.cfg.Spacing)
 		due = due.Add(w.cfg.Spacing)
+		if index == 0 {
+			w.awaitLeader(ctx)
+		}
 		opts := (&api.QueryOptions{WaitIndex: index, WaitTime: w.cfg.Wait}).WithContext(ctx)
 		apply, meta, err := ask(opts)
 		switch {

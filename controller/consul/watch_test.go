@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,13 +25,32 @@ type answer struct {
 }
 
 // agent answers each question for the list of services with what the test
-// sends next. Each service has one instance, and keeps it.
-type agent chan answer
+// sends next. Each service has one instance, and keeps it. It has no leader
+// for the given number of questions for one.
+type agent struct {
+	lists      chan answer
+	leaderless atomic.Int32
+	early      atomic.Int32 // other questions that came before there was one
+}
 
-func (a agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var now answer
 	var body any
 	switch name := path.Base(r.URL.Path); {
+	case name == "leader":
+		switch left := a.leaderless.Add(-1); {
+		case left < 0:
+			_, _ = w.Write([]byte(`"10.0.0.1:8300"`))
+		case left%2 == 0:
+			_, _ = w.Write([]byte(`""`))
+		default:
+			http.Error(w, "No known Consul servers", http.StatusInternalServerError)
+		}
+		return
+	case a.leaderless.Load() >= 0:
+		a.early.Add(1)
+		http.Error(w, "No cluster leader", http.StatusInternalServerError)
+		return
 	case name == "self":
 		_, _ = w.Write([]byte(`{"DebugConfig": {"DefaultIntentionPolicy": "deny"}}`))
 		return
@@ -41,7 +61,7 @@ func (a agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		now.index, body = "5", []api.ConfigEntry{}
 	case name == "services":
 		select {
-		case now = <-a:
+		case now = <-a.lists:
 			body = now.services
 		case <-r.Context().Done():
 			return
@@ -62,9 +82,10 @@ func (a agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // watch gives what Watch emits about an agent that the test plays.
-func watch(t *testing.T) (agent, <-chan mesh.Snapshot) {
+func watch(t *testing.T, leaderless int) (*agent, <-chan mesh.Snapshot) {
 	t.Helper()
-	a := make(agent)
+	a := &agent{lists: make(chan answer)}
+	a.leaderless.Store(int32(leaderless))
 	srv := httptest.NewServer(a)
 	client, err := api.NewClient(&api.Config{Address: srv.Listener.Addr().String()})
 	if err != nil {
@@ -96,20 +117,33 @@ func await(t *testing.T, snaps <-chan mesh.Snapshot) mesh.Snapshot {
 	}
 }
 
+// A question that Consul's servers get before they have a leader is answered
+// seconds after they have one.
+func TestAsksNothingWithoutLeader(t *testing.T) {
+	a, snaps := watch(t, 4)
+	a.lists <- answer{index: "7", services: map[string][]string{"consul": {}, "web": {}}}
+	if s := await(t, snaps); len(s.Services) != 1 {
+		t.Errorf("snapshot %+v, want web", s)
+	}
+	if early := a.early.Load(); early > 0 {
+		t.Errorf("%d questions came before there was a leader", early)
+	}
+}
+
 // An agent whose servers have not filled the catalog answers with an empty
 // list and no error. That must neither count as the first state nor wipe one.
 func TestEmptyCatalogSaysNothing(t *testing.T) {
 	empty := answer{index: "1", services: map[string][]string{}}
 	filled := answer{index: "7", services: map[string][]string{"consul": {}, "web": {}}}
 	more := answer{index: "9", services: map[string][]string{"consul": {}, "web": {}, "site": {}}}
-	a, snaps := watch(t)
-	a <- empty
-	a <- filled
+	a, snaps := watch(t, 0)
+	a.lists <- empty
+	a.lists <- filled
 	if first := await(t, snaps); len(first.Services) != 1 || len(first.Services[0].Instances) != 1 || !first.DefaultDeny {
 		t.Errorf("the first snapshot is %+v, want web with one instance, and deny", first)
 	}
-	a <- empty
-	a <- more
+	a.lists <- empty
+	a.lists <- more
 	// The second empty list changes nothing, so the next has a service more.
 	if second := await(t, snaps); len(second.Services) != 2 {
 		t.Errorf("the second snapshot is %+v, want site and web", second)
@@ -118,8 +152,8 @@ func TestEmptyCatalogSaysNothing(t *testing.T) {
 
 // A token may hide Consul's own service; the list then counts as it is.
 func TestFilteredCatalogCounts(t *testing.T) {
-	a, snaps := watch(t)
-	a <- answer{index: "7", filtered: true, services: map[string][]string{}}
+	a, snaps := watch(t, 0)
+	a.lists <- answer{index: "7", filtered: true, services: map[string][]string{}}
 	if s := await(t, snaps); len(s.Services) != 0 {
 		t.Errorf("snapshot %+v, want an empty one", s)
 	}

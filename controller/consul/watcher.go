@@ -2,8 +2,11 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"meshlab.dev/meshlab/controller/mesh"
 )
@@ -13,6 +16,7 @@ type watcher struct {
 	cfg     Config
 	updates chan update
 	back    chan struct{} // Consul answers again after a failure
+	leading leading
 }
 
 // loop is one life of the questions about a topic.
@@ -32,8 +36,42 @@ type update struct {
 // the definition of a subset that a chain names.
 const coherence = 200 * time.Millisecond
 
+// leaderEvery is how often Consul is asked whether it has a leader.
+const leaderEvery = 100 * time.Millisecond
+
 func newWatcher(cfg Config) *watcher {
 	return &watcher{cfg: cfg, updates: make(chan update), back: make(chan struct{}, 1)}
+}
+
+// leading is what the loops share of their knowledge of a leader.
+type leading struct {
+	mu   sync.Mutex
+	seen time.Time // when there last was one
+}
+
+// awaitLeader returns when Consul has a leader, or ctx ends. Questions that come
+// before that, Consul's servers hold back, for seconds after they have one
+// (rpc_hold_timeout); and when no agent listens yet, that each question backs
+// off by itself takes as long. So one loop asks for all, and often.
+func (w *watcher) awaitLeader(ctx context.Context) {
+	l := &w.leading
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for told := false; ctx.Err() == nil && time.Since(l.seen) > leaderEvery; {
+		leader, err := w.cfg.Client.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
+		switch {
+		case err == nil && leader != "":
+			l.seen = time.Now()
+			continue
+		case err == nil:
+			err = errors.New("the servers have no leader")
+		}
+		if ctx.Err() == nil && !told {
+			told = true
+			w.cfg.Logger.Warn("wait for consul; the last state stands", "error", err)
+		}
+		pause(ctx, leaderEvery)
+	}
 }
 
 func (w *watcher) send(ctx context.Context, u update) {
