@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/scenarios/stats"
 )
@@ -101,8 +102,12 @@ func (r Row) Sentence() string {
 	if r.Ratio <= 0 {
 		return fmt.Sprintf("%s: the %s of %s cannot be compared with that of %s", place, r.Metric, r.New, r.Base)
 	}
-	return fmt.Sprintf("%s: the %s of %s is %s times that of %s (95 %% interval %s to %s, %d pairs; allowed up to %s)",
-		place, r.Metric, r.New, ratio(r.Ratio), r.Base, ratio(r.Low), ratio(r.High), r.Pairs, ratio(1+r.Margin))
+	interval := "no interval"
+	if r.High > 0 {
+		interval = fmt.Sprintf("95 %% interval %s to %s", ratio(r.Low), ratio(r.High))
+	}
+	return fmt.Sprintf("%s: the %s of %s is %s times that of %s (%s, %s; allowed up to %s)",
+		place, r.Metric, r.New, ratio(r.Ratio), r.Base, interval, format.Plural(r.Pairs, "pair"), ratio(1+r.Margin))
 }
 
 // Headline is the overall verdict in one sentence.

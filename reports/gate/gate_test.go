@@ -118,6 +118,21 @@ func TestOverall(t *testing.T) {
 	}
 }
 
+// One pair has a ratio, and no interval.
+func TestNoInterval(t *testing.T) {
+	row := Row{Base: "a", New: "b", MetricDecision: scenarios.MetricDecision{Metric: "p50", Ratio: 1.04, Pairs: 1, Margin: 0.05}}
+	if got := span(row); got != "-" {
+		t.Errorf("span: %q", got)
+	}
+	if got := row.Sentence(); !strings.Contains(got, "1.040 times") || !strings.Contains(got, "no interval, 1 pair;") {
+		t.Error(got)
+	}
+	row.Low, row.High = 1, 1.1
+	if got := row.Sentence() + span(row); !strings.Contains(got, "95 % interval 1.000 to 1.100, 1 pair;") || !strings.Contains(got, ")1.000 to 1.100") {
+		t.Error(got)
+	}
+}
+
 func TestTrust(t *testing.T) {
 	if got := Trust(nil); !strings.Contains(got, "not calibrated") || !strings.Contains(got, "meshlab calibrate") {
 		t.Errorf("without a calibration: %q", got)

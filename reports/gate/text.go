@@ -180,8 +180,9 @@ func shown(r Row) string {
 	return ratio(r.Ratio)
 }
 
+// span is the interval; too few pairs have none.
 func span(r Row) string {
-	if r.Ratio <= 0 {
+	if r.Ratio <= 0 || r.High <= 0 {
 		return "-"
 	}
 	return ratio(r.Low) + " to " + ratio(r.High)
