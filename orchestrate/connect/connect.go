@@ -84,9 +84,11 @@ type Config struct {
 // Sidecars plans one process for every service of the lab and one for its
 // client, each on its service's host. They may be started as soon as the
 // services are registered: both proxies wait for their certificate by
-// themselves. A lab is ready for traffic when consul.WaitHealthy says so for
-// registrations made for consul.MeshConnect and every address of Listeners
-// takes a connection.
+// themselves. The built-in one, when it comes too soon, may wait for ever and
+// has to be started again: it never opens its address of PublicListeners. A
+// lab is ready for traffic when consul.WaitHealthy says so for registrations
+// made for consul.MeshConnect and every address of Listeners takes a
+// connection.
 func Sidecars(c Config) ([]process.Spec, error) {
 	var specs []process.Spec
 	admin := map[string]int{}
@@ -97,7 +99,7 @@ func Sidecars(c Config) ([]process.Spec, error) {
 		}
 		dir := filepath.Join(c.Dir, s.id)
 		spec := process.Spec{
-			Name:        "sidecar-" + s.id,
+			Name:        processName(s.id),
 			Node:        s.node,
 			Part:        process.PartSidecar,
 			Path:        c.Consul.Path,
@@ -132,6 +134,28 @@ func envoyArgs(id, socket, envoy string, adminPort int) []string {
 		"-envoy-binary=" + envoy,
 		"--", "--log-level", "warning",
 	}
+}
+
+func processName(id string) string { return "sidecar-" + id }
+
+// PublicListeners returns the address at which the sidecar of a service takes
+// connections of other sidecars, by the name of its process. The client's is
+// not among them: nobody calls the client.
+func PublicListeners(lab *topo.Lab) (map[string]netip.AddrPort, error) {
+	all := map[string]netip.AddrPort{}
+	for _, svc := range lab.Services {
+		reg, err := consul.Registration(lab, svc, consul.MeshConnect)
+		if err != nil {
+			return nil, err
+		}
+		proxy := reg.Connect.SidecarService
+		addr, err := netip.ParseAddr(proxy.Address)
+		if err != nil {
+			return nil, fmt.Errorf("read the address of the sidecar of %s: %w", svc.Name, err)
+		}
+		all[processName(svc.Name)] = netip.AddrPortFrom(addr, uint16(proxy.Port))
+	}
+	return all, nil
 }
 
 // Listeners returns, for each host, the addresses inside it at which the

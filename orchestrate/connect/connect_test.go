@@ -1,6 +1,8 @@
 package connect
 
 import (
+	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +81,31 @@ func TestListeners(t *testing.T) {
 	got := Listeners(testConfig(Proxy{}).Lab)
 	if len(got) != 1 || len(got["h1"]) != 2 || got["h1"][0].String() != "127.0.0.1:9000" || got["h1"][1].String() != "127.0.0.1:9001" {
 		t.Errorf("got %v, want 9000 and 9001 on h1 and none on h2", got)
+	}
+}
+
+func TestPublicListeners(t *testing.T) {
+	lab := testConfig(Proxy{}).Lab
+	lab.Nodes = []topo.Node{
+		{Name: "h1", Kind: topo.KindHost, IPv4: netip.MustParsePrefix("10.0.0.1/24")},
+		{Name: "h2", Kind: topo.KindHost, IPv4: netip.MustParsePrefix("10.0.0.2/24")},
+	}
+	lab.Services = append(lab.Services, topo.Service{Name: "web2", Service: "web", Node: "h1", Port: 81})
+	got, err := PublicListeners(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]netip.AddrPort{
+		"sidecar-web1": netip.MustParseAddrPort("10.0.0.1:21000"),
+		"sidecar-web2": netip.MustParseAddrPort("10.0.0.1:21001"),
+		"sidecar-db":   netip.MustParseAddrPort("10.0.0.2:21000"),
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v: those of the services, not the client's", got, want)
+	}
+	lab.Nodes = nil
+	if _, err := PublicListeners(lab); err == nil || !strings.Contains(err.Error(), `no host "h1"`) {
+		t.Errorf("service on a host that is not there: %v", err)
 	}
 }
 

@@ -13,8 +13,6 @@ import (
 	"meshlab.dev/meshlab/controller/pipeline"
 	"meshlab.dev/meshlab/labs/builtin"
 	"meshlab.dev/meshlab/orchestrate"
-	"meshlab.dev/meshlab/orchestrate/connect"
-	"meshlab.dev/meshlab/orchestrate/consul"
 	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
@@ -175,34 +173,4 @@ func findProgram(name, dir string) (string, error) {
 
 func baseEnv(home string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}
-}
-
-// sidecars starts a proxy beside every service.
-func (r *raising) sidecars(ctx context.Context) (string, error) {
-	agents, err := r.agents()
-	if err != nil {
-		return "", err
-	}
-	sockets := map[string]string{}
-	for _, a := range agents {
-		sockets[a.Spec.Node] = a.Socket
-	}
-	bin := consul.Binary{Path: r.req.Consul, Version: r.req.ConsulVersion}
-	proxy, err := connect.Detect(ctx, bin)
-	if err != nil {
-		return "", err
-	}
-	specs, err := connect.Sidecars(connect.Config{
-		Lab: r.lab, Consul: bin, Proxy: proxy, Sockets: sockets, Dir: stateDir + "/sidecar",
-	})
-	if err != nil {
-		return "", err
-	}
-	for _, spec := range specs {
-		if err := r.procs.Start(spec); err != nil {
-			return "", err
-		}
-	}
-	r.env.Proxy = proxy.Name + " " + proxy.Version
-	return fmt.Sprintf("%d of %s", len(specs), r.env.Proxy), nil
 }

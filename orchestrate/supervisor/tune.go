@@ -8,23 +8,11 @@ import (
 
 	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/orchestrate/ovs"
-	"meshlab.dev/meshlab/orchestrate/process"
 )
 
 // switchPID is the number of the process that the switches run in, 0 while
 // there is none.
-func (s *Supervisor) switchPID() int {
-	procs, err := s.running()
-	if err != nil {
-		return 0
-	}
-	for _, p := range procs.List() {
-		if p.Name == ovs.SwitchName && p.State == process.Running {
-			return p.PID
-		}
-	}
-	return 0
-}
+func (s *Supervisor) switchPID() int { return s.pidOf(ovs.SwitchName) }
 
 // tuneSwitch sets what a switch in user space forgets when it ends: room for
 // bursts at its ports, and how it tracks connections. It waits for the ports.

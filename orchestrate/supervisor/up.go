@@ -166,12 +166,7 @@ func (r *raising) network(ctx context.Context) (string, error) {
 	restarted := make(chan struct{}, 1)
 	for _, d := range daemons {
 		if d.Name == ovs.SwitchName {
-			d.Started = func() {
-				select {
-				case restarted <- struct{}{}:
-				default: // told already
-				}
-			}
+			d.Started = tell(restarted)
 		}
 		if err := r.procs.Start(d); err != nil {
 			return "", err
