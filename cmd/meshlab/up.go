@@ -61,9 +61,11 @@ The mesh decides what {{ upstream }} becomes in the lab file:
 			outliveReader()
 			p := newProgress(os.Stderr)
 			defer p.stop()
-			bin, err := findConsul(ctx, p)
-			if err != nil {
-				return err
+			var bin consul.Binary
+			if consul.Needed(lab.Lab) {
+				if bin, err = findConsul(ctx, p); err != nil {
+					return err
+				}
 			}
 			cfg := lab.launch(name, m, bin)
 			cfg.Publish = !noPublish

@@ -48,9 +48,17 @@ func AgentSpec(c AgentConfig) (Agent, error) {
 	return newAgent(c)
 }
 
-// Agents plans one agent per host of the lab, the server first. Each has its
-// own folder under dir, which must be absolute.
+// Needed tells whether a lab has anything to register: a service or a client.
+// One that has not is a network, and runs without Consul.
+func Needed(lab *topo.Lab) bool { return len(lab.Services) > 0 || lab.Client != nil }
+
+// Agents plans the server, and one agent per other host that has something to
+// register; none when Consul is not [Needed]. Each has its own folder under
+// dir, which must be absolute.
 func Agents(lab *topo.Lab, program, dir string) ([]Agent, error) {
+	if !Needed(lab) {
+		return nil, nil
+	}
 	server, err := hostAddr(lab, lab.Mesh.Server)
 	if err != nil {
 		return nil, fmt.Errorf("plan consul server: %w", err)
@@ -61,8 +69,15 @@ func Agents(lab *topo.Lab, program, dir string) ([]Agent, error) {
 		return nil, err
 	}
 	agents := []Agent{first}
+	registers := map[string]bool{}
+	for _, svc := range lab.Services {
+		registers[svc.Node] = true
+	}
+	if lab.Client != nil {
+		registers[lab.Client.Node] = true
+	}
 	for _, n := range lab.Nodes {
-		if n.Kind != topo.KindHost || n.Name == lab.Mesh.Server {
+		if !registers[n.Name] || n.Name == lab.Mesh.Server {
 			continue
 		}
 		a, err := AgentSpec(AgentConfig{

@@ -61,11 +61,25 @@ func TestAgents(t *testing.T) {
 			t.Errorf("%s: script checks, leave on terminate or DNS are on", a.Spec.Name)
 		}
 	}
-	if got := strings.Join(names, " "); got != "consul@h3 consul@h1 consul@h2" {
-		t.Errorf("agents %s, want the server first and none on the switch", got)
+	if got := strings.Join(names, " "); got != "consul@h3 consul@h1" {
+		t.Errorf("agents %s, want the server first, none on h2, which has nothing to register, and none on the switch", got)
 	}
 	if agents[1].Spec.Dir != "/run/lab/consul/h1" || agents[1].Socket != "/run/lab/consul/h1/http.sock" {
 		t.Errorf("folder %s, socket %s", agents[1].Spec.Dir, agents[1].Socket)
+	}
+}
+
+func TestAgentsWhereSomethingRegisters(t *testing.T) {
+	lab := testLab()
+	lab.Client.Node = "h2"
+	agents, err := Agents(lab, "/bin/consul", "/run/lab/consul")
+	if err != nil || len(agents) != 3 || agents[2].Spec.Node != "h2" {
+		t.Errorf("client on h2: %d agents, %v", len(agents), err)
+	}
+	lab.Client, lab.Services = nil, nil
+	agents, err = Agents(lab, "/bin/consul", "/run/lab/consul")
+	if err != nil || len(agents) != 0 || Needed(lab) {
+		t.Errorf("a network alone: %d agents, %v", len(agents), err)
 	}
 }
 

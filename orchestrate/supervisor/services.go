@@ -36,10 +36,12 @@ func (r *raising) controller(ctx context.Context) (string, error) {
 	fabric, datapaths := pipeline.FromLab(r.lab, r.req.Mesh == orchestrate.OVS)
 	cfg := controller.FileConfig{
 		Fabric: fabric, DatapathType: r.env.Datapath,
-		Consul: &controller.Consul{Address: "unix://" + agents[0].Socket},
 		DNS:    &controller.DNS{Datacenter: datacenter},
 		Drain:  controller.DefaultDrain,
 		Status: controllerSocket,
+	}
+	if len(agents) > 0 {
+		cfg.Consul = &controller.Consul{Address: "unix://" + agents[0].Socket}
 	}
 	for _, d := range datapaths {
 		cfg.Datapaths = append(cfg.Datapaths, controller.Datapath{Datapath: d, Address: ovs.ManagementSocket(d.Name)})

@@ -83,7 +83,7 @@ func (s *Supervisor) health(ctx context.Context, lab *topo.Lab, req UpRequest) m
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	agents, err := consul.Agents(lab, req.Consul, consulDir)
-	if err != nil {
+	if err != nil || len(agents) == 0 {
 		return nil
 	}
 	client, err := consul.Client(agents[0].Socket)

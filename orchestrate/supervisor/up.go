@@ -74,6 +74,9 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 		if err := r.step(gctx, "controller", networkLimit, r.controller); err != nil {
 			return err
 		}
+		if !consul.Needed(lab) {
+			return nil
+		}
 		if err := r.step(gctx, "consul", readyLimit, r.consul); err != nil {
 			return err
 		}
@@ -84,16 +87,10 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	if err := g.Wait(); err != nil {
 		return Status{}, err
 	}
-	if req.Mesh == orchestrate.ConsulConnect {
-		if err := r.step(ctx, "sidecars", readyLimit, r.sidecars); err != nil {
+	if consul.Needed(lab) {
+		if err := r.mesh(ctx); err != nil {
 			return Status{}, err
 		}
-	}
-	if err := r.step(ctx, "healthy", readyLimit, r.whileStable(r.healthy)); err != nil {
-		return Status{}, err
-	}
-	if err := r.step(ctx, "first request", readyLimit, r.whileStable(r.firstRequests)); err != nil {
-		return Status{}, err
 	}
 	r.publish()
 	s.mu.Lock()
@@ -103,6 +100,19 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	s.status.Ready = true
 	s.mu.Unlock()
 	return s.currentStatus(ctx)
+}
+
+// mesh is what comes after all instances are registered.
+func (r *raising) mesh(ctx context.Context) error {
+	if r.req.Mesh == orchestrate.ConsulConnect {
+		if err := r.step(ctx, "sidecars", readyLimit, r.sidecars); err != nil {
+			return err
+		}
+	}
+	if err := r.step(ctx, "healthy", readyLimit, r.whileStable(r.healthy)); err != nil {
+		return err
+	}
+	return r.step(ctx, "first request", readyLimit, r.whileStable(r.firstRequests))
 }
 
 // remember keeps the finished steps for the status.
