@@ -1,6 +1,10 @@
 package topo
 
-import "reflect"
+import (
+	"reflect"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // What is here lets other files of meshlab be read by the rules of lab files:
 // one YAML document, every mistake at once with its line, near names for
@@ -78,3 +82,8 @@ func (p *problems) Requests(section YAMLMapping[YAMLRequest]) map[string]Request
 	b.requestSection(&fileLab{Requests: section, Client: client})
 	return b.lab.Requests
 }
+
+// ParseYAML reads the documents of src as a tree, for files that are not read
+// by the rules of lab files. Nesting is bounded, and where the YAML library
+// panics there is an error; anchors and aliases are left as they are.
+func ParseYAML(src []byte) (*ast.File, error) { return parseYAML(src) }
