@@ -29,6 +29,7 @@ type edge struct {
 // narrow ones come first. Tests may import what they need.
 var importRules = []edge{
 	// Values.
+	{"topo/imports", []string{"topo"}, "makes text of other tools' files, and lets topo check it"},
 	{"topo", nil, "a lab as values: everything may use it, so it uses nothing"},
 	{"controller/mesh", nil, "a mesh as values"},
 	{"controller/flow", nil, "flows as values"},

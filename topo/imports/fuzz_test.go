@@ -1,0 +1,96 @@
+package imports_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"meshlab.dev/meshlab/labs/builtin"
+	"meshlab.dev/meshlab/topo"
+	"meshlab.dev/meshlab/topo/imports"
+)
+
+// sound fails when what an import gave is neither a clear error nor a lab file
+// that topo accepts.
+func sound(t *testing.T, fsys fstest.MapFS, name string, opt imports.Options) {
+	t.Helper()
+	opt.Builtins = builtin.Names()
+	res, err := imports.Import(fsys, name, opt)
+	switch {
+	case errors.Is(err, imports.ErrUnfit):
+		t.Fatal(err)
+	case (res == nil) == (err == nil):
+		t.Fatalf("Import = %v, %v", res, err)
+	case err != nil:
+		return
+	}
+	if _, err := topo.Parse("lab.yaml", res.Lab, topo.Options{Builtins: opt.Builtins}); err != nil {
+		t.Fatalf("%v\n%s", err, res.Lab)
+	}
+	for _, n := range res.Notes {
+		for _, r := range n.Text {
+			if r < ' ' {
+				t.Fatalf("a control character in the note %q", n.Text)
+			}
+		}
+	}
+}
+
+func FuzzKathara(f *testing.F) {
+	for _, dir := range []string{"shop", "programs", "routers"} {
+		conf, err := os.ReadFile(filepath.Join("testdata/kathara", dir, "lab.conf"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join("testdata/kathara", dir, "*.startup"))
+		if err != nil || len(files) == 0 {
+			f.Fatalf("no startup files in %s: %v", dir, err)
+		}
+		for _, file := range files {
+			script, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(conf, script)
+		}
+	}
+	f.Add([]byte("s1[0]=A\ns2[0]=A\n"), []byte("ovs-vsctl add-br b -- add-port b eth0 -- set interface eth0 ofport_request=7\n"))
+	f.Add([]byte("client[0]=A\nlo[0]=A\nCLIENT[0]=B\n"), []byte("brctl addbr b\nbrctl addif b eth0"))
+	f.Add([]byte("a[0]=A\nb[0]=A\n"), []byte("A=1 sh -c 'ifconfig eth0 10.0.0.255/8; x -p 1 &'\n{ x; } && (y &) || z | q\n\"${A:-b}\" $(c) `d`"))
+	f.Fuzz(func(t *testing.T, conf, script []byte) {
+		sound(t, fstest.MapFS{"lab.conf": {Data: conf}, "shared.startup": {Data: script}}, ".", imports.Options{})
+		sound(t, fstest.MapFS{"lab.conf": {Data: conf}, "h1.startup": {Data: script}, "s1.startup": {Data: script}}, ".", imports.Options{})
+	})
+}
+
+func FuzzContainerlab(f *testing.F) { fuzzYAML(f, "testdata/containerlab/*.yml", imports.Containerlab) }
+
+func FuzzCompose(f *testing.F) { fuzzYAML(f, "testdata/compose/*.yaml", imports.Compose) }
+
+func fuzzYAML(f *testing.F, pattern string, format imports.Format) {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no files match %s: %v", pattern, err)
+	}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src)
+	}
+	for _, s := range []string{
+		"topology: {nodes: {a: {kind: linux, exec: [\"ip a a 1.2.3.4/32 dev e\"]}}, links: [{endpoints: [\"a:e\", \"a:e\"]}]}",
+		"topology: {nodes: &x {a: {image: postgres}, b: {image: postgres, cmd: \"x {{ --port=5\"}}, links: [{mtu: 1, endpoints: [{node: a, interface: \"e:0\"}, \"b:\\\"\"]}]}",
+		"services: {a: {image: x, ports: [\"1-3:4-6\"], scale: 3}, b_c: {<<: {image: redis}, environment: {A: \"a:80 {{\"}}}",
+		"services: {a: {image: \"\\u2028{{\", command: \"\\\"\", depends_on: [b]}, b: {image: x, environment: [\"C=\\t\\0\"]}}",
+		"services:\n  a: &a\n    image: *a\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		sound(t, fstest.MapFS{"lab": {Data: src}}, "lab", imports.Options{Format: format})
+	})
+}
