@@ -46,10 +46,8 @@ Exit code 2: the source has mistakes, or is in none of these formats.`,
 			if from != "" && !slices.Contains(imports.Formats(), imports.Format(from)) {
 				return usageError{fmt.Errorf("--from %s: it is one of %s, %s, %s", from, imports.Kathara, imports.Containerlab, imports.Compose)}
 			}
-			if out != "" && !force {
-				if _, err := os.Lstat(out); err == nil {
-					return usageError{fmt.Errorf("%s is there already; --force replaces it", out)}
-				}
+			if _, err := os.Lstat(out); err == nil && !force {
+				return errThere(out)
 			}
 			res, err := importPath(args[0], imports.Options{
 				Format: imports.Format(from), Name: name, Builtins: builtin.Names(),
@@ -58,7 +56,11 @@ Exit code 2: the source has mistakes, or is in none of these formats.`,
 				return err
 			}
 			if out != "" {
-				if err := scenarios.WriteFile(out, res.Lab); err != nil {
+				write := createFile
+				if force {
+					write = scenarios.WriteFile
+				}
+				if err := write(out, res.Lab); err != nil {
 					return err
 				}
 			}
@@ -70,6 +72,28 @@ Exit code 2: the source has mistakes, or is in none of these formats.`,
 	c.Flags().StringVar(&name, "name", "", "name of the lab (default: what the source says)")
 	c.Flags().BoolVar(&force, "force", false, "replace the file that --out names")
 	return c
+}
+
+func errThere(file string) error {
+	return fmt.Errorf("%s is there already, and stays as it is; --force replaces it", file)
+}
+
+// createFile writes a new file, as a whole or not at all. One that is there
+// stays as it is.
+func createFile(file string, text []byte) error {
+	mine, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) // nobody else has it from here on
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return errThere(file)
+	case err != nil:
+		return err
+	}
+	_ = mine.Close() // nothing was written to it
+	if err := scenarios.WriteFile(file, text); err != nil {
+		_ = os.Remove(file) // the first error is the one that counts
+		return err
+	}
+	return nil
 }
 
 // importPath imports a file or folder of this machine.
