@@ -40,6 +40,7 @@ func (d *draft) kathara() error {
 		}
 	}
 	k.programs()
+	k.publish()
 	for _, dev := range d.devices { // in the order of their numbers, as Kathará makes them
 		slices.SortStableFunc(dev.ifaces, func(a, b *iface) int { return number(a.name) - number(b.name) })
 	}
@@ -57,6 +58,7 @@ type katharaLab struct {
 	first   map[[2]string]int // line that states a key of a device
 	images  map[*device]string
 	execs   []entry
+	ports   []entry // published
 }
 
 func number(name string) int {
@@ -109,7 +111,7 @@ func (k *katharaLab) entry(e entry) error {
 	case "exec":
 		k.execs = append(k.execs, e)
 	case "port":
-		// Looked at when the services are known.
+		k.ports = append(k.ports, e)
 	case "mem", "cpus", "num_terms", "shell", "bridged", "privileged":
 		// Of containers and terminals; a lab has neither.
 	default:
@@ -261,4 +263,19 @@ func became(runs []*run) string {
 		return "the builtin " + names[0] + " takes the place of its program"
 	}
 	return "the builtins " + strings.Join(names, " and ") + " take the place of its programs"
+}
+
+// publish finds the services at the ports that devices publish.
+func (k *katharaLab) publish() {
+	for _, e := range k.ports {
+		p, ok := parsePublished(e.value)
+		i := slices.IndexFunc(k.runs, func(r *run) bool {
+			return r.dev == k.devices[e.device] && orPort(r.port, parts[r.builtin].port) == p.port
+		})
+		if !ok || i < 0 {
+			k.notef(at{k.file, e.line}, "the port %s of %s is not carried over: no service is known there", quote(e.value), e.device)
+			continue
+		}
+		k.runs[i].publish = max(p.published, 0)
+	}
 }
