@@ -44,6 +44,9 @@ func (d *draft) containerlab() error {
 	if nodes == nil || len(nodes.keys) == 0 {
 		return d.errorf(at{d.file, c.topology.lineOf("nodes")}, "the topology has no nodes")
 	}
+	if n := len(nodes.keys); n > maxNodes {
+		return d.errorf(at{d.file, nodes.line}, "%d nodes; a lab may have at most %d", n, maxNodes)
+	}
 	for _, k := range nodes.keys {
 		c.node(k)
 	}

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -30,6 +31,7 @@ type draft struct {
 	virtual     []pinned // addresses that hosts were told by hand
 	notes       []Note
 	truncated   bool
+	scripted    int // bytes of scripts that were read
 }
 
 // device is a machine of the source.
@@ -141,8 +143,9 @@ func (d *draft) errorf(where at, format string, args ...any) error {
 // read returns a file, with errors in the user's terms.
 func (d *draft) read(name string, limit int64) ([]byte, error) {
 	src, err := read(d.fsys, name, limit)
-	if se, ok := err.(*SourceError); ok { //nolint:errorlint // read returns it bare
-		se.File = d.shown(se.File)
+	var se *SourceError
+	if errors.As(err, &se) {
+		return nil, &SourceError{d.shown(se.File), se.Line, se.Message}
 	}
 	return src, err
 }

@@ -2,10 +2,13 @@ package imports_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"meshlab.dev/meshlab/labs/builtin"
 	"meshlab.dev/meshlab/topo"
@@ -93,4 +96,63 @@ func fuzzYAML(f *testing.F, pattern string, format imports.Format) {
 	f.Fuzz(func(t *testing.T, src []byte) {
 		sound(t, fstest.MapFS{"lab": {Data: src}}, "lab", imports.Options{Format: format})
 	})
+}
+
+// Sources that grow a careless reader's stack, memory or time. Each must be
+// answered soon.
+func TestHostileInput(t *testing.T) {
+	const startup, source = 30 << 10, 250 << 10
+	repeat := func(s string, n int) string { return strings.Repeat(s, n/len(s)) }
+	var conf strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&conf, "h%d[0]=A\n", i)
+	}
+	for name, tc := range map[string]struct {
+		file, text string
+		format     imports.Format
+	}{
+		"parentheses":     {"shared.startup", repeat("(", startup), ""},
+		"substitutions":   {"shared.startup", repeat("$(", startup), ""},
+		"braces":          {"shared.startup", repeat("{ ", startup), ""},
+		"conditions":      {"shared.startup", repeat("if ", startup), ""},
+		"and":             {"shared.startup", repeat("a&&", startup), ""},
+		"quotes":          {"shared.startup", repeat("\"$(", startup), ""},
+		"doubling":        {"shared.startup", "A=aaaaaaaa\n" + repeat("A=$A$A\n", startup), ""},
+		"scripts inside":  {"shared.startup", repeat("sh -c 'sh -c \"x :1 &\"'\n", startup), ""},
+		"services":        {"shared.startup", repeat("x :1 &\n", startup), ""},
+		"interfaces":      {"shared.startup", repeat("ip a a 1.2.3.4/8 dev e\n", startup), ""},
+		"yaml: brackets":  {"x", repeat("[", source), imports.Compose},
+		"yaml: anchors":   {"x", "a: " + strings.Repeat("&a ", 50_000), imports.Containerlab},
+		"yaml: documents": {"x", repeat("---\n", source), imports.Compose},
+		"yaml: merges":    {"x", "a: &a {b: 1}\nc:\n" + repeat("  <<: *a\n", source), imports.Compose},
+		"clab: nodes":     {"x", "topology:\n  nodes:\n" + lines("    n%d: {}\n", 16000), imports.Containerlab},
+		"compose":         {"x", "services:\n" + lines("  s%d: {image: x}\n", 10000), imports.Compose},
+		"compose: chain":  {"x", "services:\n  s0: {image: x}\n" + chain(499), imports.Compose},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			sound(t, fstest.MapFS{"lab.conf": {Data: []byte(conf.String())}, tc.file: {Data: []byte(tc.text)}}, map[bool]string{true: "x", false: "."}[tc.file == "x"], imports.Options{Format: tc.format})
+			if d := time.Since(began); d > 20*time.Second {
+				t.Errorf("took %v", d)
+			}
+			t.Log(time.Since(began))
+		})
+	}
+}
+
+func lines(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+// chain is n services, each of which depends on the one before.
+func chain(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  s%d: {image: x, depends_on: [s%d]}\n", i+1, i)
+	}
+	return b.String()
 }

@@ -33,9 +33,11 @@ func Formats() []Format { return []Format{Kathara, Containerlab, Compose} }
 // Bounds of what is read. They keep the time and memory that any input can
 // take small.
 const (
-	maxSource  = 1 << 20  // bytes of lab.conf, of a topology or a compose file
-	maxStartup = 64 << 10 // bytes of a startup file, whose parser recurses
-	maxNodes   = 900      // of a lab; topo allows 1000, and some may be added
+	maxSource  = 256 << 10 // bytes of lab.conf, of a topology or a compose file
+	maxStartup = 32 << 10  // bytes of a startup file, whose parser recurses
+	maxScripts = 1 << 20   // bytes of all scripts, as shared.startup counts for each device
+	maxIfaces  = 256       // of a device
+	maxNodes   = 900       // of a lab; topo allows 1000, and some may be added
 	maxLinks   = 3000
 	maxRuns    = 500  // programs that become services
 	maxNotes   = 2000 // a file of noise still gives an answer that can be read

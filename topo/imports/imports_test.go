@@ -154,9 +154,10 @@ func TestName(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	many := strings.Builder{}
+	var many, ifaces strings.Builder
 	for i := range 2000 {
 		fmt.Fprintf(&many, "h%d[0]=A\n", i)
+		fmt.Fprintf(&ifaces, "h[%d]=A\n", i)
 	}
 	const clab = "name: x\ntopology:\n  nodes:\n    a: { kind: linux }\n    b: { kind: ovs-bridge }\n"
 	for name, tc := range map[string]struct {
@@ -185,7 +186,8 @@ func TestErrors(t *testing.T) {
 		"lab.conf: binary":        {"lab.conf", "\x00\x01\xff", "", "", "the file is not text"},
 		"lab.conf: long line":     {"lab.conf", "h1[0]=" + strings.Repeat("A", 5000), "", "", "more than 4096 bytes"},
 		"lab.conf: too many":      {"lab.conf", many.String(), "", "", "a lab may have at most 900"},
-		"lab.conf: too large":     {"lab.conf", strings.Repeat("#", 2<<20), "", "", "more than 1048576 bytes"},
+		"lab.conf: many ifaces":   {"lab.conf", ifaces.String(), "", "", "more than 256 interfaces"},
+		"lab.conf: too large":     {"lab.conf", strings.Repeat("#", 2<<20), "", "", "more than 262144 bytes"},
 		"clab: not YAML":          {"a.clab.yml", "a: [", "", "", "not YAML"},
 		"clab: binary":            {"a.clab.yml", "\x00\xff\xfe\x01", "", "", "a.clab.yml"},
 		"clab: nothing":           {"a.clab.yml", "", "", "", "the file says nothing"},

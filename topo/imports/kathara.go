@@ -2,6 +2,7 @@ package imports
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"path"
@@ -28,8 +29,11 @@ func (d *draft) kathara() error {
 			return err
 		}
 	}
-	if len(d.devices) == 0 {
+	switch n := len(d.devices); {
+	case n == 0:
 		return d.errorf(at{d.file, 0}, "no line is device[key]=value: there is no device in it")
+	case n > maxNodes:
+		return d.errorf(at{d.file, 0}, "%d devices; a lab may have at most %d nodes", n, maxNodes)
 	}
 	if err := k.startups(); err != nil {
 		return err
@@ -128,6 +132,9 @@ func (k *katharaLab) iface(where at, dev *device, index int, value string) error
 		return k.errorf(where, "%s[%d] names no collision domain", dev.given, index)
 	}
 	name := "eth" + strconv.Itoa(index)
+	if len(dev.ifaces) >= maxIfaces {
+		return k.errorf(where, "%s has more than %d interfaces", dev.given, maxIfaces)
+	}
 	i := dev.iface(name, where)
 	if has {
 		hw, err := net.ParseMAC(mac)
@@ -146,7 +153,7 @@ func (k *katharaLab) iface(where at, dev *device, index int, value string) error
 	return nil
 }
 
-// startups reads the startup files, and tells which files are not read.
+// startups reads the startup files.
 func (k *katharaLab) startups() error {
 	dir := path.Dir(k.file)
 	shared := path.Join(dir, "shared.startup")
@@ -175,9 +182,14 @@ func (k *katharaLab) startups() error {
 			k.script(dev, at{name, 1}, string(src))
 		}
 	}
+	return k.unread(dir)
+}
+
+// unread tells which files of the lab's folder are not read.
+func (k *katharaLab) unread(dir string) error {
 	entries, err := fs.ReadDir(k.fsys, dir)
 	if err != nil {
-		return nil //nolint:nilerr // a file system that lists nothing: nothing to tell
+		return fmt.Errorf("read folder %s: %w", dir, err)
 	}
 	for _, e := range entries {
 		name, file := e.Name(), at{path.Join(dir, e.Name()), 0}

@@ -13,6 +13,10 @@ const maxNested = 3
 // script reads the commands of a shell script that a device starts with; its
 // first line is at where. What is no plain command is told.
 func (d *draft) script(dev *device, where at, text string) {
+	if d.scripted += len(text); d.scripted > maxScripts {
+		d.notef(where, "the scripts have more than %d bytes in all: this one is left out", maxScripts)
+		return
+	}
 	s := &script{draft: d, dev: dev, where: where}
 	s.read(text)
 }
@@ -50,6 +54,9 @@ func (s *script) read(text string) {
 		case err != nil:
 			s.notef(s.where, "the shell would not understand this (%v): what follows is left out", err)
 			return
+		}
+		if len(s.runs) > maxRuns {
+			return // which is an error later
 		}
 		s.statement(st, false)
 	}
