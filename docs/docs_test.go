@@ -18,15 +18,19 @@ import (
 	"meshlab.dev/meshlab/topo"
 )
 
-// documents are the Markdown files of the project's top folder and of docs,
-// by path from here.
+// documents are the Markdown files of the project's top folder, of docs, and of
+// the catalogue of labs, by path from here.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	names, err := filepath.Glob("*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names = append(names, filepath.Join("..", "README.md"))
+	pages, err := filepath.Glob("../labs/catalogue/*/README.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages of labs: %v", err)
+	}
+	names = append(append(names, pages...), filepath.Join("..", "README.md"), filepath.Join("..", "labs", "catalogue", "README.md"))
 	if len(names) < 6 {
 		t.Fatalf("found only %v", names)
 	}
@@ -188,6 +192,7 @@ func TestVerbsAndFlagsExist(t *testing.T) {
 		t.Fatalf("the test does not read the help of bench right: %v", flags)
 	}
 	uses := 0
+	known := map[string][]string{} // flags by verb, so that each is asked once
 	for name, text := range documents(t) {
 		for _, c := range usage(name, text) {
 			uses++
@@ -195,10 +200,13 @@ func TestVerbsAndFlagsExist(t *testing.T) {
 			if !strings.HasPrefix(c.words[0], "-") {
 				verb = c.words[0]
 			}
-			flags, ok := flagsOf(t, bin, verb)
+			flags, ok := known[verb]
 			if !ok {
-				t.Errorf("%s: there is no verb %q", c.at, verb)
-				continue
+				if flags, ok = flagsOf(t, bin, verb); !ok {
+					t.Errorf("%s: there is no verb %q", c.at, verb)
+					continue
+				}
+				known[verb] = flags
 			}
 			for _, word := range c.words {
 				if endsCommand(word) {

@@ -1,7 +1,10 @@
-// Package labs holds the lab files that come with meshlab, and finds labs by
-// the name of one of them or by the path of a file. What a file means is
-// topo's business; the builtin services that the labs run are below this
-// folder, in packages of their own.
+// Package labs holds the catalogue of labs that come with meshlab, and finds
+// labs by the name of one of them or by the path of a file. Each is a folder of
+// catalogue/, named as the lab: lab.yaml; README.md, its page, which teaches one
+// idea by commands and what they print; lab.svg, its picture; and files that
+// the page uses. What a lab file means is topo's business, what a page means
+// that of the package pages; the builtin services that the labs run are below
+// this folder, in packages of their own.
 package labs
 
 import (
@@ -18,23 +21,30 @@ import (
 	"meshlab.dev/meshlab/topo"
 )
 
-//go:embed *.yaml
-var files embed.FS
+//go:embed catalogue
+var catalogue embed.FS
+
+// The files that each lab of the catalogue has.
+const (
+	LabFile     = "lab.yaml"
+	PageFile    = "README.md"
+	PictureFile = "lab.svg"
+)
 
 // maxFile bounds what is read of a file, in bytes; topo refuses less.
 const maxFile = 2 << 20
 
-// ErrUnknown is in the error of Load for a name that is neither that of an
-// embedded lab nor a file.
+// ErrUnknown is in the error of Load for a name that is neither that of a lab
+// of the catalogue nor a file, and in that of Files and Page.
 var ErrUnknown = errors.New("unknown lab")
 
 // Info is what a list of labs shows of one.
 type Info struct {
 	Name        string
-	Description string
+	Description string // the idea, in a line
 }
 
-// List returns the embedded labs, sorted by name.
+// List returns the labs of the catalogue, sorted by name.
 func List() []Info {
 	var out []Info
 	for _, name := range names() {
@@ -48,8 +58,8 @@ func List() []Info {
 }
 
 // Load returns a lab and the source of its file. nameOrPath is the name of an
-// embedded lab, or the path of a file: what has a slash or ends in .yaml or
-// .yml is a path, and another word is one when no embedded lab has that name.
+// lab of the catalogue, or the path of a file: a word is a path when no lab has
+// that name.
 // builtins are the names that a service's builtin may have; nil: any. The
 // error is a *topo.ParseError when the file has mistakes, wraps ErrUnknown
 // when there is no such lab, or is that of reading the file.
@@ -66,8 +76,9 @@ func Load(nameOrPath string, builtins []string) (*topo.Lab, []byte, error) {
 }
 
 func source(nameOrPath string) (filename string, src []byte, err error) {
-	if src, err := files.ReadFile(nameOrPath + ".yaml"); err == nil && !strings.Contains(nameOrPath, "/") {
-		return nameOrPath + ".yaml", src, nil
+	if slices.Contains(names(), nameOrPath) {
+		src, err := catalogue.ReadFile(path.Join("catalogue", nameOrPath, LabFile))
+		return nameOrPath + ".yaml", src, err
 	}
 	src, err = readFile(nameOrPath)
 	if err == nil {
@@ -92,12 +103,62 @@ func readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
-// names of the embedded labs, sorted.
-func names() []string {
-	entries, _ := fs.Glob(files, "*.yaml") // the pattern is good
-	for i, e := range entries {
-		entries[i] = strings.TrimSuffix(e, ".yaml")
+// File is a file of a lab's folder.
+type File struct {
+	Name string
+	Text []byte
+}
+
+// Files returns all files of a lab of the catalogue, sorted by name. The error
+// wraps ErrUnknown when there is no such lab.
+func Files(name string) ([]File, error) {
+	if err := known(name); err != nil {
+		return nil, err
 	}
-	slices.Sort(entries) // by name: as files, "a-b.yaml" comes before "a.yaml"
-	return entries
+	entries, err := catalogue.ReadDir(path.Join("catalogue", name))
+	if err != nil {
+		return nil, err
+	}
+	var all []File
+	for _, e := range entries {
+		text, err := catalogue.ReadFile(path.Join("catalogue", name, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, File{e.Name(), text})
+	}
+	return all, nil
+}
+
+// Page returns the page of a lab of the catalogue, in Markdown. The error wraps
+// ErrUnknown when there is no such lab.
+func Page(name string) ([]byte, error) {
+	if err := known(name); err != nil {
+		return nil, err
+	}
+	return catalogue.ReadFile(path.Join("catalogue", name, PageFile))
+}
+
+func known(name string) error {
+	all := names()
+	if slices.Contains(all, name) {
+		return nil
+	}
+	if near := topo.Nearest(name, all); near != "" {
+		return fmt.Errorf("%w %q; did you mean %q?", ErrUnknown, name, near)
+	}
+	return fmt.Errorf("%w %q; the catalogue has %s", ErrUnknown, name, strings.Join(all, ", "))
+}
+
+// names of the labs of the catalogue, sorted.
+func names() []string {
+	entries, _ := catalogue.ReadDir("catalogue") // it is there: see go:embed
+	var all []string
+	for _, e := range entries {
+		if e.IsDir() { // beside them is a page about the catalogue
+			all = append(all, e.Name())
+		}
+	}
+	slices.Sort(all)
+	return all
 }

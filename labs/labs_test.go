@@ -2,12 +2,16 @@ package labs_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"meshlab.dev/meshlab/labs"
+	"meshlab.dev/meshlab/labs/pages"
 	"meshlab.dev/meshlab/topo"
 )
 
@@ -17,23 +21,118 @@ var builtins = []string{
 	"ping/grpc", "ping/tcp", "ping/udp",
 }
 
-func TestEveryEmbeddedLabParses(t *testing.T) {
-	want := []string{"hashicups", "hashicups-single-node", "protocols", "single-upstream"}
+func TestEveryLabOfTheCatalogueParses(t *testing.T) {
 	list := labs.List()
-	if len(list) != len(want) {
-		t.Fatalf("List() = %v, want the labs %v", list, want)
-	}
-	for i, info := range list {
-		if info.Name != want[i] || info.Description == "" {
-			t.Errorf("List()[%d] = %+v, want the name %s and a description", i, info, want[i])
-		}
+	var names []string
+	for _, info := range list {
+		names = append(names, info.Name)
 		lab, src, err := labs.Load(info.Name, builtins)
 		if err != nil {
 			t.Errorf("Load(%s): %v", info.Name, err)
 			continue
 		}
-		if lab.Name != info.Name || len(src) == 0 || lab.Client == nil || len(lab.Requests) == 0 {
-			t.Errorf("Load(%s): name %q, %d bytes, client %v, %d requests", info.Name, lab.Name, len(src), lab.Client, len(lab.Requests))
+		if lab.Name != info.Name || len(src) == 0 || info.Description == "" || len(info.Description) > 130 {
+			t.Errorf("Load(%s): name %q, %d bytes, description %q", info.Name, lab.Name, len(src), info.Description)
+		}
+	}
+	want := []string{
+		"circuit-breaking", "dns-discovery", "hashicups", "hashicups-single-node", "intentions", "load-balancing",
+		"many-hosts", "one-switch", "protocols", "single-upstream", "staged-rollout", "switch-failure", "two-hosts",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("List() has %v, want %v", names, want)
+	}
+}
+
+// The page about the catalogue lists each lab with its idea.
+func TestPageOfTheCatalogue(t *testing.T) {
+	text, err := os.ReadFile("catalogue/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range labs.List() {
+		if row := fmt.Sprintf("\n| [%[1]s](%[1]s/README.md) | %s |\n", l.Name, l.Description); !strings.Contains(string(text), row) {
+			t.Errorf("it has no row %s", row)
+		}
+	}
+}
+
+// The labs that load is made from have requests.
+func TestMeasuredLabsHaveRequests(t *testing.T) {
+	for _, name := range []string{"hashicups", "hashicups-single-node", "protocols", "single-upstream"} {
+		lab, _, err := labs.Load(name, builtins)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lab.Client == nil || len(lab.Requests) == 0 {
+			t.Errorf("%s: client %v, %d requests", name, lab.Client, len(lab.Requests))
+		}
+	}
+}
+
+// Each lab has a file, a picture, which topo's tests hold to the file, and a
+// short page, which shows the picture and ends with the lab's removal. What
+// its commands print is tested in cmd/meshlab.
+func TestPages(t *testing.T) {
+	for _, info := range labs.List() {
+		t.Run(info.Name, func(t *testing.T) {
+			files, err := labs.Files(info.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have := map[string]int{}
+			for _, f := range files {
+				have[f.Name] = len(f.Text)
+			}
+			for _, name := range []string{labs.LabFile, labs.PageFile, labs.PictureFile} {
+				if have[name] == 0 {
+					t.Errorf("no %s", name)
+				}
+			}
+			text, err := labs.Page(info.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(text), "\n"); n >= 80 {
+				t.Errorf("the page has %d lines, 79 at most", n)
+			}
+			for _, part := range []string{"# " + info.Name + "\n", "](" + labs.PictureFile + ")", "\n## Next\n"} {
+				if !strings.Contains(string(text), part) {
+					t.Errorf("the page lacks %q", part)
+				}
+			}
+			steps, err := pages.Parse(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(steps) < 3 || steps[len(steps)-1].Command != "meshlab down" {
+				t.Errorf("the page has %d commands, and does not end with meshlab down", len(steps))
+			}
+			for _, s := range steps {
+				for _, m := range hclFile.FindAllStringSubmatch(s.Command, -1) {
+					if have[m[1]] == 0 {
+						t.Errorf("the page uses %s, which is not there", m[1])
+					}
+				}
+			}
+		})
+	}
+}
+
+var hclFile = regexp.MustCompile(`[ /]([a-z0-9-]+\.hcl)`)
+
+func TestFilesOfWhatIsNotThere(t *testing.T) {
+	for name, want := range map[string]string{
+		"intention": `unknown lab "intention"; did you mean "intentions"?`,
+		"zzz":       `unknown lab "zzz"; the catalogue has circuit-breaking, dns-discovery`,
+		"../page":   "unknown lab",
+		"":          "unknown lab",
+	} {
+		if _, err := labs.Files(name); !errors.Is(err, labs.ErrUnknown) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Files(%q): %v, want %s", name, err, want)
+		}
+		if _, err := labs.Page(name); !errors.Is(err, labs.ErrUnknown) {
+			t.Errorf("Page(%q): %v", name, err)
 		}
 	}
 }
@@ -102,7 +201,7 @@ func TestProtocolsAreAllThere(t *testing.T) {
 }
 
 func TestLoadOfAPath(t *testing.T) {
-	src, err := os.ReadFile("single-upstream.yaml")
+	src, err := os.ReadFile("catalogue/single-upstream/lab.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +227,7 @@ func TestLoadOfWhatIsNotThere(t *testing.T) {
 	for name, want := range map[string]string{
 		"hashicup":                  `unknown lab "hashicup", and no such file; did you mean "hashicups"?`,
 		"./single-upstraem.yaml":    `did you mean "single-upstream"?`,
-		"zzz":                       "name a lab file, or one of hashicups, hashicups-single-node, protocols, single-upstream",
+		"zzz":                       "name a lab file, or one of circuit-breaking, dns-discovery, hashicups, ",
 		"../labs/testdata/none.yml": "no such file",
 	} {
 		_, _, err := labs.Load(name, nil)

@@ -133,7 +133,7 @@ func verdict(t *testing.T, s *validator.Schema, file string) (string, error) {
 
 func TestSchemaAcceptsGoodLabs(t *testing.T) {
 	s := compiled(t)
-	for _, pattern := range []string{"../labs/*.yaml", "testdata/*.good.yaml"} {
+	for _, pattern := range []string{"../labs/catalogue/*/lab.yaml", "testdata/*.good.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no files match %s: %v", pattern, err)

@@ -17,19 +17,32 @@ import (
 )
 
 func TestPictures(t *testing.T) {
-	for _, file := range append(glob(t, "../labs/*.yaml"), "testdata/full.good.yaml") {
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+	files := map[string]string{"full.good": "testdata/full.good.yaml"}
+	for _, name := range []string{"hashicups", "hashicups-single-node", "protocols", "single-upstream"} {
+		files[name] = "../labs/catalogue/" + name + "/lab.yaml"
+	}
+	for name, file := range files {
 		t.Run(name, func(t *testing.T) {
 			lab := parse(t, string(read(t, file)))
-			golden(t, "testdata/"+name+".svg", topo.SVG(lab))
 			golden(t, "testdata/"+name+".dot", []byte(topo.DOT(lab)))
 			golden(t, "testdata/"+name+".mmd", []byte(topo.Mermaid(lab)))
+		})
+	}
+	golden(t, "testdata/full.good.svg", topo.SVG(parse(t, string(read(t, files["full.good"])))))
+}
+
+// The picture of each lab of the catalogue stands beside its file.
+func TestPicturesOfTheCatalogue(t *testing.T) {
+	for _, file := range glob(t, "../labs/catalogue/*/lab.yaml") {
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+			lab := parse(t, string(read(t, file)))
+			golden(t, filepath.Join(filepath.Dir(file), "lab.svg"), topo.SVG(lab))
 		})
 	}
 }
 
 func TestSVGSaysEverything(t *testing.T) {
-	lab := parse(t, string(read(t, "../labs/hashicups.yaml")))
+	lab := parse(t, string(read(t, "../labs/catalogue/hashicups/lab.yaml")))
 	svg := string(topo.SVG(lab))
 	for _, n := range lab.Nodes {
 		if !strings.Contains(svg, ">"+n.Name+"<") {

@@ -13,12 +13,19 @@ import (
 )
 
 func newLabs() *cobra.Command {
+	var page bool
 	c := &cobra.Command{
-		Use:     "labs [NAME]",
-		Short:   "List the built-in labs, or print the file of one",
-		Example: "  meshlab labs\n  meshlab labs hashicups > my-lab.yaml",
+		Use:   "labs [NAME]",
+		Short: "List the labs of the catalogue, or print the file or the page of one",
+		Long: `List the labs that come with meshlab, with the idea of each. With a name, print
+its lab file; with --page, the page that teaches its idea by commands to type.
+'meshlab init' writes all files of a lab into a folder of your own.`,
+		Example: "  meshlab labs\n  meshlab labs hashicups\n  meshlab labs intentions --page",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if page {
+				return printPage(c, args)
+			}
 			if len(args) == 1 {
 				lab, err := loadLab(args[0])
 				if err != nil {
@@ -38,7 +45,23 @@ func newLabs() *cobra.Command {
 			return w.Flush()
 		},
 	}
+	c.Flags().BoolVar(&page, "page", false, "print the page instead of the file")
 	return c
+}
+
+func printPage(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usageError{fmt.Errorf("--page: name a lab")}
+	}
+	text, err := labs.Page(args[0])
+	if err != nil {
+		return usageError{err}
+	}
+	if wantJSON(c) {
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"name": args[0], "page": string(text)})
+	}
+	_, err = c.OutOrStdout().Write(text)
+	return err
 }
 
 func newValidate() *cobra.Command {
