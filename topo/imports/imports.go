@@ -35,7 +35,7 @@ func Formats() []Format { return []Format{Kathara, Containerlab, Compose} }
 const (
 	maxSource  = 256 << 10 // bytes of lab.conf, of a topology or a compose file
 	maxStartup = 32 << 10  // bytes of a startup file, whose parser recurses
-	maxScripts = 1 << 20   // bytes of all scripts, as shared.startup counts for each device
+	maxScripts = 256 << 10 // bytes of all scripts, as shared.startup counts for each device
 	maxIfaces  = 256       // of a device
 	maxNodes   = 900       // of a lab; topo allows 1000, and some may be added
 	maxLinks   = 3000
