@@ -109,6 +109,9 @@ func importPath(path string, opt imports.Options) (*imports.Result, error) {
 	opt.Folder = dir
 	if abs, err := filepath.Abs(dir); err == nil {
 		opt.Fallback = filepath.Base(abs)
+		if opt.Fallback == "lab" { // in a folder that says which, as Kathará's labs often are
+			opt.Fallback = filepath.Base(filepath.Dir(abs))
+		}
 	}
 	res, err := imports.Import(os.DirFS(dir), base, opt)
 	var source *imports.SourceError

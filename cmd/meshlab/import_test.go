@@ -38,6 +38,16 @@ func TestImportToStdout(t *testing.T) {
 	}
 }
 
+func TestImportedName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "full", "lab")
+	if err := os.CopyFS(dir, os.DirFS(katharaLab)); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := typed(t, "import", dir); err != nil || !strings.Contains(out, "\nname: full\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestImportToFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "lab.yaml")
