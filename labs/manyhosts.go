@@ -32,12 +32,24 @@ type ManyHosts struct {
 // DefaultManyHosts is the one in the catalogue.
 func DefaultManyHosts() ManyHosts { return ManyHosts{Hosts: 2, Switches: 4, Shape: Tree} }
 
-// The limits of ManyHosts. A Consul agent runs on each host, so memory ends
-// before the numbers do.
+// The limits of ManyHosts.
 const (
 	maxManyHosts    = 500 // in the whole lab
 	maxManySwitches = 50
 )
+
+// MaxNeighbours is how many entries the kernel's table of neighbours may have,
+// over all network namespaces together, unless the machine says otherwise:
+// arp(7), gc_thresh3.
+const MaxNeighbours = 1024
+
+// Neighbours is how many of them the lab makes: the Consul agents of all hosts
+// speak to each other. Beyond the kernel's number, packets are lost and the
+// lab does not come up; 42 hosts were too many where 22 were not.
+func (m ManyHosts) Neighbours() int {
+	hosts := m.Hosts*m.Switches + 2 // the client's and the Consul server's
+	return hosts * (hosts - 1)
+}
 
 // Validate tells all that is wrong with the numbers, or returns nil.
 func (m ManyHosts) Validate() error {

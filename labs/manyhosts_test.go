@@ -66,6 +66,15 @@ func manyHosts(t *testing.T, size labs.ManyHosts) *topo.Lab {
 	return lab
 }
 
+func TestNeighbours(t *testing.T) {
+	for hosts, fits := range map[int]bool{5: true, 7: true, 10: false, 20: false} {
+		size := labs.ManyHosts{Hosts: hosts, Switches: 4, Shape: labs.Tree}
+		if got := size.Neighbours(); (got <= labs.MaxNeighbours) != fits {
+			t.Errorf("%d hosts at each of 4 switches make %d neighbours", hosts, got)
+		}
+	}
+}
+
 func TestManyHostsOfBadSizes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		size labs.ManyHosts

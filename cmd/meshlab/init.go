@@ -27,7 +27,8 @@ them is enough when both are the same. Files that are there already are never
 written over.
 
 --hosts, --switches and --shape are for many-hosts alone. It may have 500 hosts in
-all and 50 switches; a Consul agent runs on each host, so memory may end before.`,
+all and 50 switches. With more than some 30 hosts, the machine must be told to keep more
+neighbours; init says how.`,
 		Example: `  meshlab init shop --from hashicups
   meshlab init intentions --out ./try
   meshlab init many-hosts --hosts 5 --switches 4 --shape mesh`,
@@ -52,12 +53,10 @@ all and 50 switches; a Consul agent runs on each host, so memory may end before.
 					return usageError{fmt.Errorf("--%s is for %s; %s has a shape of its own", flag, labs.ManyHostsName, from)}
 				}
 				size.Shape = labs.Shape(shape)
-				chosen = size
-			}
-			if chosen != (labs.ManyHosts{}) {
-				if err := chosen.Validate(); err != nil {
+				if err := size.Validate(); err != nil {
 					return usageError{err}
 				}
+				chosen = size
 			}
 			if err := checkName(name); err != nil {
 				return err
@@ -75,6 +74,10 @@ all and 50 switches; a Consul agent runs on each host, so memory may end before.
 			var names []string
 			for _, f := range files {
 				names = append(names, f.Name)
+			}
+			if n := chosen.Neighbours(); n > labs.MaxNeighbours {
+				fmt.Fprintf(c.ErrOrStderr(), "note: its hosts make %d neighbours, and the kernel keeps %d by default (arp(7)); before up:\n  sysctl -w net.ipv4.neigh.default.gc_thresh3=%d\n",
+					n, labs.MaxNeighbours, 2*n)
 			}
 			if wantJSON(c) {
 				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"name": name, "from": from, "folder": out, "files": names})
