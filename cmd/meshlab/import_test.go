@@ -40,7 +40,10 @@ func TestImportToStdout(t *testing.T) {
 
 func TestImportedName(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "full", "lab")
-	if err := os.CopyFS(dir, os.DirFS(katharaLab)); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "lab.conf"), []byte("a[0]=\"L\"\nb[0]=\"L\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, _, err := typed(t, "import", dir); err != nil || !strings.Contains(out, "\nname: full\n") {
