@@ -43,12 +43,12 @@ const (
 // arp(7), gc_thresh3.
 const MaxNeighbours = 1024
 
-// Neighbours is how many of them the lab makes: the Consul agents of all hosts
-// speak to each other. Beyond the kernel's number, packets are lost and the
-// lab does not come up; 42 hosts were too many where 22 were not.
+// Neighbours is how many of them the lab makes: the Consul agents speak to each
+// other, of which there is one where an instance runs, at each switch. Beyond
+// the kernel's number, packets are lost and the lab hardly comes up.
 func (m ManyHosts) Neighbours() int {
-	hosts := m.Hosts*m.Switches + 2 // the client's and the Consul server's
-	return hosts * (hosts - 1)
+	agents := m.Switches + 2 // the client's and the Consul server's
+	return agents * (agents - 1)
 }
 
 // Validate tells all that is wrong with the numbers, or returns nil.

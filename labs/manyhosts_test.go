@@ -67,10 +67,10 @@ func manyHosts(t *testing.T, size labs.ManyHosts) *topo.Lab {
 }
 
 func TestNeighbours(t *testing.T) {
-	for hosts, fits := range map[int]bool{5: true, 7: true, 10: false, 20: false} {
-		size := labs.ManyHosts{Hosts: hosts, Switches: 4, Shape: labs.Tree}
+	for switches, fits := range map[int]bool{4: true, 30: true, 31: false, 50: false} {
+		size := labs.ManyHosts{Hosts: 10, Switches: switches, Shape: labs.Tree}
 		if got := size.Neighbours(); (got <= labs.MaxNeighbours) != fits {
-			t.Errorf("%d hosts at each of 4 switches make %d neighbours", hosts, got)
+			t.Errorf("10 hosts at each of %d switches make %d neighbours", switches, got)
 		}
 	}
 }
