@@ -267,8 +267,8 @@ func (s *Supervisor) program(name string) string {
 }
 
 // commandEnv is the environment of a command: Consul's own commands find the
-// agent of the node, on a switch that of the servers' host, unless the caller
-// says otherwise.
+// agent of the node, or where none runs that of the server's host, unless the
+// caller says otherwise.
 func (s *Supervisor) commandEnv(cmd Command) []string {
 	const address = "CONSUL_HTTP_ADDR="
 	s.mu.Lock()
