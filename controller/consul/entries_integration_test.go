@@ -4,6 +4,7 @@ package consul_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"path/filepath"
 	"reflect"
@@ -370,7 +371,7 @@ func TestConsulGone(t *testing.T) {
 	defer f.mu.Unlock()
 	for i, s := range f.all {
 		if !whole(s) {
-			t.Errorf("snapshot %d of %d lacks something: %+v", i, len(f.all), s)
+			t.Errorf("snapshot %d of %d lacks something: %s", i, len(f.all), asJSON(s))
 		}
 	}
 }
@@ -415,4 +416,12 @@ func TestTimeOfConsul(t *testing.T) {
 	slices.Sort(ours)
 	t.Logf("from the write to another client's answer: p50 %v, p99 %v; from there to the snapshot: p50 %v, p99 %v",
 		consulTook[50], consulTook[98], ours[50], ours[98])
+}
+
+func asJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }

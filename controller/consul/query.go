@@ -105,11 +105,8 @@ func (w *watcher) health(name string) query {
 	}
 }
 
-// entries asks a server that is sure to lead and to have read its log: one
-// that has just begun would list nothing, and nothing is what allows most.
 func (w *watcher) entries(kind string) query {
 	return func(opts *api.QueryOptions) (func(*registry), *api.QueryMeta, error) {
-		opts.RequireConsistent = true
 		afresh := opts.WaitIndex == 0
 		entries, meta, err := w.cfg.Client.ConfigEntries().List(kind, opts)
 		if err != nil {
@@ -126,7 +123,6 @@ func (w *watcher) entries(kind string) query {
 // client leaves out peer and partition of a target, so this has its own.
 func (w *watcher) chain(name string) query {
 	return func(opts *api.QueryOptions) (func(*registry), *api.QueryMeta, error) {
-		opts.RequireConsistent = true
 		var answer struct{ Chain *chain }
 		meta, err := w.cfg.Client.Raw().Query("/v1/discovery-chain/"+name, &answer, opts)
 		if err != nil {

@@ -92,7 +92,10 @@ func (w *watcher) follow(ctx context.Context, l loop) {
 		if index == 0 {
 			w.awaitLeader(ctx)
 		}
-		opts := (&api.QueryOptions{WaitIndex: index, WaitTime: w.cfg.Wait}).WithContext(ctx)
+		// A server that has just begun leads before it has read all of its log,
+		// and would list nothing; of intentions, nothing is what allows most.
+		// Only a consistent read waits for the rest.
+		opts := (&api.QueryOptions{WaitIndex: index, WaitTime: w.cfg.Wait, RequireConsistent: true}).WithContext(ctx)
 		apply, meta, err := ask(opts)
 		switch {
 		case ctx.Err() != nil:
