@@ -25,12 +25,22 @@ type Lab struct {
 	Name        string
 	Description string
 	Mesh        Mesh
+	Switches    Switches
 	Nodes       []Node // in the order of the file, automatic nodes last
 	Links       []Link
 	Services    []Service
 	Client      *Client            // nil: the lab has no load generator
 	Requests    map[string]Request // by name; what the client host can ask for
 }
+
+// Switches says where the switches of a lab run.
+type Switches string
+
+// The ways to run switches.
+const (
+	SwitchesShared   Switches = "shared"   // bridges of one Open vSwitch, joined by patch ports
+	SwitchesIsolated Switches = "isolated" // each an Open vSwitch in a network namespace of its own, joined by veth pairs or tunnels
+)
 
 // Mesh holds the addresses that the mesh itself takes in the lab's network.
 type Mesh struct {
@@ -58,8 +68,28 @@ type Endpoint struct {
 
 // Link joins two nodes, at least one of them a switch.
 type Link struct {
-	A, B Endpoint
-	MTU  int // bytes
+	A, B      Endpoint
+	MTU       int // bytes
+	Tunnel    Tunnel
+	Character Character
+}
+
+// Tunnel says what carries the frames of a link between isolated switches.
+type Tunnel string
+
+// The kinds of tunnels.
+const (
+	TunnelNone  Tunnel = ""      // a cable
+	TunnelVXLAN Tunnel = "vxlan" // VXLAN (RFC 7348) over the underlay that joins all switches
+)
+
+// Character is what a link does to frames, in each of its two directions. The
+// zero Character is a link as fast as the machine.
+type Character struct {
+	Bandwidth uint64        // bits per second of whole frames; 0: no limit
+	Delay     time.Duration // one way, so a round trip takes twice that
+	Jitter    time.Duration // at most this much less or more than Delay, uniformly; never above Delay
+	Loss      float64       // probability that a frame is lost, 0 to 1, each by itself
 }
 
 // Service is one instance of a service, running on one host.
@@ -69,12 +99,20 @@ type Service struct {
 	Node        string
 	Port        uint16
 	Builtin     string   // either Builtin ...
-	Command     []string // ... or Command
+	Image       string   // ... or Image: a reference, or the path of an archive that ends in .tar; needs the Docker runtime
+	Command     []string // ... or Command; with Image: what replaces the image's own command, if anything
+	Limits      Limits   // need the Docker runtime
 	Environment map[string]string
 	Upstreams   []Upstream        // sorted by BindPort
 	Meta        map[string]string // what the registry keeps beside it; nil: nothing
 	Healthcheck Healthcheck
 	Publish     *uint16 // loopback port of the user that is forwarded here; 0: any free one
+}
+
+// Limits bound what a service may use. The zero Limits do not.
+type Limits struct {
+	CPUs   float64 // processors, as in 0.5
+	Memory int64   // bytes
 }
 
 // Upstream is a service that a service or the client calls, and the port at
