@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,8 +14,6 @@ import (
 	"time"
 
 	"gopkg.in/natefinch/lumberjack.v2"
-
-	"meshlab.dev/meshlab/orchestrate/netns"
 )
 
 // State tells how a process is doing.
@@ -24,9 +21,12 @@ type State string
 
 // The states of a process.
 const (
-	Running State = "running"
-	Waiting State = "restarting" // ended, and will be started again
-	Exited  State = "exited"
+	Starting State = "starting" // for the first time
+	Running  State = "running"
+	Paused   State = "paused"
+	Waiting  State = "restarting" // ended, and will be started again
+	Held     State = "held"       // ended, and will be started again after Release
+	Exited   State = "exited"
 )
 
 // stopWait is how long a process may take to end by itself.
@@ -38,7 +38,7 @@ type Info struct {
 	Node     string    `json:"node"`
 	Part     Part      `json:"part"`
 	State    State     `json:"state"`
-	PID      int       `json:"pid"` // inside the lab
+	PID      int       `json:"pid"` // inside the lab; of one in a container: on the machine
 	Started  time.Time `json:"started"`
 	Restarts int       `json:"restarts"`
 	Exit     string    `json:"exit,omitempty"` // how it last ended
@@ -47,8 +47,8 @@ type Info struct {
 // Manager owns the processes of one lab. Its methods may be called from any
 // goroutine.
 type Manager struct {
-	logs string
-	uid  int // that unprivileged processes see themselves as
+	logs    string
+	runtime Runtime
 
 	mu       sync.Mutex
 	children map[string]*child
@@ -58,20 +58,20 @@ type Manager struct {
 type child struct {
 	spec Spec
 	info Info
-	cmd  *exec.Cmd
+	live Live          // what runs, or ran last
+	held chan struct{} // while it is held; closed by Release
 	log  *lumberjack.Logger
 	quit chan struct{} // closed by Stop
 	done chan struct{} // closed when it has ended for good
 }
 
 // NewManager makes a manager that writes what processes print into files
-// below logs. Unprivileged processes run as uid, which must have an entry in
-// /etc/passwd.
-func NewManager(logs string, uid int) (*Manager, error) {
+// below logs, and starts them by the runtime.
+func NewManager(logs string, runtime Runtime) (*Manager, error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, fmt.Errorf("create log folder: %w", err)
 	}
-	return &Manager{logs: logs, uid: uid, children: map[string]*child{}, ended: map[Part]time.Duration{}}, nil
+	return &Manager{logs: logs, runtime: runtime, children: map[string]*child{}, ended: map[Part]time.Duration{}}, nil
 }
 
 // LogFile is where the output of the named process goes.
@@ -79,57 +79,63 @@ func (m *Manager) LogFile(name string) string {
 	return filepath.Join(m.logs, strings.ReplaceAll(name, "/", "_")+".log")
 }
 
+// startLimit bounds how long a runtime may take to start a program: it is for
+// a busy machine that starts many containers at once.
+const startLimit = 2 * time.Minute
+
 // Start starts a process. It returns once the program runs, not once it is
-// of use.
+// of use. Several may be started at once.
 func (m *Manager) Start(s Spec) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if old, ok := m.children[s.Name]; ok && old.info.State != Exited {
-		return fmt.Errorf("start %s: it is running already", s.Name)
-	}
-	if s.Dir != "" {
-		if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-			return fmt.Errorf("create folder of %s: %w", s.Name, err)
-		}
-	}
 	c := &child{
 		spec: s,
-		info: Info{Name: s.Name, Node: s.Node, Part: s.Part},
+		info: Info{Name: s.Name, Node: s.Node, Part: s.Part, State: Starting},
 		log:  &lumberjack.Logger{Filename: m.LogFile(s.Name), MaxSize: 8, MaxBackups: 1},
 		quit: make(chan struct{}),
 		done: make(chan struct{}),
 	}
-	if err := m.launch(c); err != nil {
-		c.log.Close()
-		return err
+	m.mu.Lock()
+	old, ok := m.children[s.Name]
+	if ok && old.info.State != Exited {
+		m.mu.Unlock()
+		return fmt.Errorf("start %s: it is running already", s.Name)
 	}
 	m.children[s.Name] = c
+	m.mu.Unlock()
+	err := m.launch(c)
+	if err != nil {
+		c.log.Close()
+		m.mu.Lock()
+		if delete(m.children, s.Name); ok {
+			m.children[s.Name] = old // its log and its end are still of interest
+		}
+		m.mu.Unlock()
+		close(c.done)
+		return err
+	}
 	go m.watch(c)
 	return nil
 }
 
-// launch runs the program once; the caller holds the lock.
+// launch runs the program once. The caller does not hold the lock.
 func (m *Manager) launch(c *child) error {
-	cmd := exec.Command(c.spec.Path, c.spec.Args...)
-	cmd.Env, cmd.Dir = c.spec.Env, c.spec.Dir
-	if cmd.Env == nil {
-		cmd.Env = []string{}
+	if c.spec.Dir != "" {
+		if err := os.MkdirAll(c.spec.Dir, 0o755); err != nil {
+			return fmt.Errorf("create folder of %s: %w", c.spec.Name, err)
+		}
 	}
-	cmd.Stdout, cmd.Stderr = c.log, c.log
-	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if c.spec.Unprivileged {
-		// A nested user namespace gives another uid without the right to any
-		// (user_namespaces(7)); files stay owned by the lab's own user.
-		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: m.uid, HostID: 0, Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: m.uid, HostID: 0, Size: 1}}
-	}
-	if err := netns.Do(c.spec.Node, cmd.Start); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	live, err := m.runtime.Start(ctx, c.spec, c.log)
+	if err != nil {
 		return fmt.Errorf("start %s: %w", c.spec.Name, err)
 	}
-	c.cmd = cmd
-	c.info.State, c.info.PID, c.info.Started = Running, cmd.Process.Pid, time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.live = live
+	c.info.State, c.info.PID, c.info.Started = Running, live.PID(), time.Now()
+	if closed(c.quit) || c.held != nil { // stopped or held meanwhile
+		_ = live.Signal(syscall.SIGKILL)
+	}
 	if c.spec.Started != nil {
 		c.spec.Started()
 	}
@@ -150,14 +156,11 @@ func (m *Manager) watch(c *child) {
 	defer c.log.Close()
 	pause := firstPause
 	for {
-		err := c.cmd.Wait()
-		// What it leaves behind in its process group would be in the way of its
-		// successor: ports, files, locks.
-		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+		cpu, err := c.live.Wait()
 		m.mu.Lock()
 		c.info.Exit = exitText(err)
-		m.ended[c.spec.Part] += c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime() // with its children's (getrusage(2) of wait4)
-		again := c.spec.KeepRunning && !closed(c.quit)
+		m.ended[c.spec.Part] += cpu
+		again := (c.spec.KeepRunning || c.held != nil) && !closed(c.quit)
 		c.info.State = Exited
 		if again {
 			c.info.State = Waiting
@@ -187,13 +190,11 @@ func (m *Manager) relaunch(c *child, pause time.Duration) (next time.Duration, o
 		case <-c.quit:
 		}
 		pause = min(max(2*pause, firstPause), longestPause)
-		m.mu.Lock()
-		if closed(c.quit) {
-			c.info.State = Exited
-			m.mu.Unlock()
+		if !m.released(c) {
 			return 0, false
 		}
 		err := m.launch(c)
+		m.mu.Lock()
 		if err == nil {
 			c.info.Restarts++
 		} else {
@@ -204,6 +205,34 @@ func (m *Manager) relaunch(c *child, pause time.Duration) (next time.Duration, o
 			return pause, true
 		}
 		fmt.Fprintf(c.log, "meshlab: %v; trying again in %v\n", err, pause)
+	}
+}
+
+// released waits while a process is held; false says that it was to stop.
+func (m *Manager) released(c *child) bool {
+	for {
+		m.mu.Lock()
+		held := c.held
+		switch {
+		case closed(c.quit):
+			c.info.State = Exited
+		case held != nil:
+			c.info.State = Held
+		default:
+			c.info.State = Waiting
+		}
+		state := c.info.State
+		m.mu.Unlock()
+		switch state {
+		case Exited:
+			return false
+		case Waiting:
+			return true
+		}
+		select {
+		case <-held:
+		case <-c.quit:
+		}
 	}
 }
 
@@ -219,18 +248,24 @@ func (m *Manager) Stop(ctx context.Context, name string) error {
 	if !closed(c.quit) {
 		close(c.quit)
 	}
-	pid, running := c.info.PID, c.info.State == Running
-	m.mu.Unlock()
-	if running {
-		_ = syscall.Kill(-pid, syscall.SIGTERM)
+	live := c.live
+	switch c.info.State {
+	case Paused:
+		_ = live.Signal(syscall.SIGTERM)
+		_ = live.Signal(syscall.SIGCONT)
+	case Running:
+		_ = live.Signal(syscall.SIGTERM)
 	}
+	m.mu.Unlock()
 	select {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
 	case <-time.After(stopWait):
 	}
-	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	if live != nil {
+		_ = live.Signal(syscall.SIGKILL)
+	}
 	<-c.done
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 func newManager(t *testing.T) *Manager {
 	t.Helper()
-	m, err := NewManager(filepath.Join(t.TempDir(), "log"), 65534)
+	m, err := NewManager(filepath.Join(t.TempDir(), "log"), Namespaces{UID: 65534})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +74,9 @@ func TestExit(t *testing.T) {
 	}
 	if err := m.Start(Spec{Name: "missing", Path: "/no/such/program"}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "start missing") {
 		t.Errorf("a program that is not there: %v", err)
+	}
+	if err := m.Start(Spec{Name: "image", Path: "/bin/true", Image: "busybox"}); err == nil || !strings.Contains(err.Error(), "Docker") {
+		t.Errorf("an image without containers: %v", err)
 	}
 	if _, err := m.Tail("never", 1); err == nil {
 		t.Error("the log of a process that never was")

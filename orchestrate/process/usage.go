@@ -54,7 +54,7 @@ func (m *Manager) Usage(ctx context.Context) ([]Usage, error) {
 		return nil, fmt.Errorf("read usage of processes: %w", err)
 	}
 	for range usageTries {
-		used, owners, err := m.cpu(proc)
+		used, owners, err := m.cpu(ctx, proc)
 		if err == nil {
 			for pid, part := range owners {
 				addMemory(proc, pid, used[part])
@@ -84,8 +84,19 @@ func inOrder(used map[Part]*Usage) []Usage {
 }
 
 // cpu reads the clocks, and returns the part of each process too.
-func (m *Manager) cpu(proc procfs.FS) (map[Part]*Usage, map[int]Part, error) {
-	used, roots := m.books()
+func (m *Manager) cpu(ctx context.Context, proc procfs.FS) (map[Part]*Usage, map[int]Part, error) {
+	used, roots, metered := m.books()
+	for c, live := range metered {
+		cpu, memory, err := live.Usage(ctx)
+		if err != nil && !m.runs(c, live) {
+			return nil, nil, errEnded
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", c.spec.Name, err)
+		}
+		used[c.spec.Part].CPU += cpu
+		used[c.spec.Part].Memory += memory
+	}
 	list, err := proc.AllProcs()
 	if err != nil {
 		return nil, nil, err
@@ -122,11 +133,12 @@ func (m *Manager) cpu(proc procfs.FS) (map[Part]*Usage, map[int]Part, error) {
 	return used, owners, nil
 }
 
-// books are what ended processes have used, and the living ones by number.
-func (m *Manager) books() (map[Part]*Usage, map[int]Part) {
+// books are what ended processes have used, the living ones by number, and
+// those that tell themselves what they use.
+func (m *Manager) books() (map[Part]*Usage, map[int]Part, map[*child]Metered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	used, roots := map[Part]*Usage{}, map[int]Part{}
+	used, roots, metered := map[Part]*Usage{}, map[int]Part{}, map[*child]Metered{}
 	for part, cpu := range m.ended {
 		used[part] = &Usage{Part: part, CPU: cpu}
 	}
@@ -134,11 +146,23 @@ func (m *Manager) books() (map[Part]*Usage, map[int]Part) {
 		if used[c.spec.Part] == nil {
 			used[c.spec.Part] = &Usage{Part: c.spec.Part}
 		}
-		if c.info.State == Running {
+		if c.info.State != Running && c.info.State != Paused {
+			continue
+		}
+		if live, ok := c.live.(Metered); ok {
+			metered[c] = live
+		} else {
 			roots[c.info.PID] = c.spec.Part
 		}
 	}
-	return used, roots
+	return used, roots, metered
+}
+
+// runs tells whether that program is still the one that runs of a process.
+func (m *Manager) runs(c *child, live Metered) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return (c.info.State == Running || c.info.State == Paused) && c.live.(Metered) == live
 }
 
 // owner is the part of a process: that of the managed process whose

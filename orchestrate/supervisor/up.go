@@ -51,7 +51,7 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	if err != nil {
 		return Status{}, err
 	}
-	procs, err := process.NewManager(logDir, req.UnprivUID)
+	procs, err := process.NewManager(logDir, process.Namespaces{UID: req.UnprivUID})
 	if err != nil {
 		return Status{}, err
 	}
@@ -149,7 +149,7 @@ func (r *raising) step(ctx context.Context, name string, limit time.Duration, fn
 func (r *raising) explain() string {
 	var b strings.Builder
 	for _, p := range r.procs.List() {
-		if p.State == process.Running && p.Restarts == 0 {
+		if p.State == process.Starting || p.State == process.Running && p.Restarts == 0 {
 			continue
 		}
 		text, err := r.procs.Tail(p.Name, 8)
