@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -57,16 +58,21 @@ func Start(cfg Config) (*os.Process, error) {
 	return cmd.Process, nil
 }
 
+// Bind is a file or folder of the machine that a sandbox sees too, most often
+// below its own /run.
+type Bind struct{ Source, Target string } // absolute paths
+
 // Init is what the first process of a sandbox does: it gives the sandbox its
-// own /proc, /run and /dev/shm, starts this program again with args (and the given
-// number of files, inherited from 3 on), and collects orphans until that one
-// ends. It returns the exit code to end with.
-func Init(args []string, files int) (int, error) {
+// own /proc, /run and /dev/shm, and in them what binds name, starts this
+// program again with args (and the given number of files, inherited from 3
+// on), and collects orphans until that one ends. It returns the exit code to
+// end with.
+func Init(args []string, files int, binds ...Bind) (int, error) {
 	if os.Getpid() != 1 {
 		return 0, errors.New("start sandbox: not the first process of a PID namespace; this command is for meshlab's own use")
 	}
 	unix.CloseOnExec(3 + files) // Config.Held
-	if err := mounts(); err != nil {
+	if err := mounts(binds); err != nil {
 		return 0, err
 	}
 	argv := append([]string{os.Args[0]}, args...)
@@ -97,28 +103,68 @@ func Init(args []string, files int) (int, error) {
 
 const shm = "/dev/shm"
 
-// mounts replaces what must be private. Nothing of it reaches the machine's
-// own mount namespace.
-func mounts() error {
+// mounts replaces what must be private, and puts what is bound into it. Nothing
+// of it reaches the machine's own mount namespace.
+func mounts(binds []Bind) error {
+	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	// What is below /run is out of sight once that is private.
+	sources := make([]int, len(binds))
+	for i, b := range binds {
+		fd, err := unix.Open(b.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open %s for the sandbox: %w", b.Source, err)
+		}
+		defer unix.Close(fd)
+		sources[i] = fd
+	}
 	steps := []struct {
-		source, target, fstype string
-		flags                  uintptr
-		data                   string
+		target, fstype string
+		flags          uintptr
+		data           string
 	}{
-		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""},
-		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
-		{"meshlab", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755"},
+		{"/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+		{"/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755"},
 		// Shared memory (shm_overview(7)) of a process that is killed would stay.
-		{"meshlab", shm, "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+		{shm, "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 	}
 	for _, s := range steps {
-		err := unix.Mount(s.source, s.target, s.fstype, s.flags, s.data)
+		err := unix.Mount("meshlab", s.target, s.fstype, s.flags, s.data)
 		if s.target == shm && errors.Is(err, unix.ENOENT) {
 			continue // nobody can use it then
 		}
 		if err != nil {
-			return fmt.Errorf("mount %s on %s: %w", s.source, s.target, err)
+			return fmt.Errorf("mount %s on %s: %w", s.fstype, s.target, err)
+		}
+	}
+	for i, b := range binds {
+		if err := bind(sources[i], b.Target); err != nil {
+			return fmt.Errorf("bind %s to %s: %w", b.Source, b.Target, err)
 		}
 	}
 	return nil
+}
+
+// bind mounts what a descriptor stands for on target, which it makes.
+func bind(source int, target string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(source, &st); err != nil {
+		return err
+	}
+	dir := target
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		dir = filepath.Dir(target)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if dir != target {
+		f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY, 0o600)
+		if err != nil && !errors.Is(err, unix.ENXIO) { // a socket, that is there already
+			return err
+		}
+		f.Close()
+	}
+	return unix.Mount(fmt.Sprintf("/proc/self/fd/%d", source), target, "", unix.MS_BIND, "")
 }
