@@ -82,6 +82,10 @@ func (n Namespaces) Start(_ context.Context, s Spec, out io.Writer) (Live, error
 func (c childProcess) PID() int { return c.cmd.Process.Pid }
 
 func (c childProcess) Signal(sig syscall.Signal) error {
+	switch sig {
+	case syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGKILL:
+		return signalTree(c.PID(), sig) // whatever else may pass its signals on itself
+	}
 	if err := syscall.Kill(-c.PID(), sig); err != nil {
 		return fmt.Errorf("send %v to process group %d: %w", sig, c.PID(), err)
 	}

@@ -139,7 +139,7 @@ func (s *Supervisor) pidOf(name string) int {
 		return 0
 	}
 	for _, p := range procs.List() {
-		if p.Name == name && p.State == process.Running {
+		if p.Name == name && (p.State == process.Running || p.State == process.Paused) {
 			return p.PID
 		}
 	}
