@@ -99,35 +99,6 @@ func (s State) Write(r Record) error {
 	return nil
 }
 
-// List returns the records of all labs of this user, dead ones included. Of a
-// lab whose record is missing or cannot be read it has the name alone.
-func List() ([]Record, error) {
-	root := StateRoot()
-	if err := checkRoot(root); err != nil {
-		return nil, err
-	}
-	entries, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list labs: %w", err)
-	}
-	var all []Record
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		r, err := StateOf(e.Name()).Read()
-		if err != nil {
-			r = Record{}
-		}
-		r.Name = e.Name() // by which `down` finds it, whatever the record says
-		all = append(all, r)
-	}
-	return all, nil
-}
-
 // Alive says whether the lab's first process still runs.
 func (r Record) Alive() bool {
 	t, err := StartTime(r.PID)

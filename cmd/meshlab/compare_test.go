@@ -230,7 +230,7 @@ func TestInterruptedDuet(t *testing.T) {
 	}
 	text := told.String()
 	_ = cmd.Wait() // its code is what counts
-	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted; no lab is left") {
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(text, "interrupted; no lab is left") {
 		t.Errorf("exit code %d: %s", code, text)
 	} else if left, _ := os.ReadDir(filepath.Join(p.dir, "results")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

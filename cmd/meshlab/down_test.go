@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,25 +12,22 @@ import (
 )
 
 func TestOnly(t *testing.T) {
-	start, err := orchestrate.StartTime(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
+	entry := func(name string, c orchestrate.Condition) orchestrate.Entry {
+		return orchestrate.Entry{Record: orchestrate.Record{Name: name}, Condition: c}
 	}
-	live := func(name string) orchestrate.Record {
-		return orchestrate.Record{Name: name, PID: os.Getpid(), StartTime: start}
-	}
-	dead := func(name string) orchestrate.Record { return orchestrate.Record{Name: name} }
+	live := func(name string) orchestrate.Entry { return entry(name, orchestrate.Up) }
+	dead := func(name string) orchestrate.Entry { return entry(name, orchestrate.Ended) }
 	for name, tc := range map[string]struct {
-		recs []orchestrate.Record
+		recs []orchestrate.Entry
 		want string
 		fail string // part of the error
 	}{
 		"none":                      {nil, "", "no lab is up"},
-		"one":                       {[]orchestrate.Record{live("a")}, "a", ""},
-		"two":                       {[]orchestrate.Record{live("a"), live("b")}, "", "say which: a, b"},
-		"one among those of killed": {[]orchestrate.Record{dead("bench-1"), live("b"), dead("bench-2")}, "b", ""},
-		"a dead one":                {[]orchestrate.Record{dead("a")}, "a", ""},
-		"two dead ones":             {[]orchestrate.Record{dead("a"), dead("b")}, "", "say which: a, b"},
+		"one":                       {[]orchestrate.Entry{live("a")}, "a", ""},
+		"two":                       {[]orchestrate.Entry{live("a"), live("b")}, "", "say which: a, b"},
+		"one among those of killed": {[]orchestrate.Entry{dead("bench-1"), live("b"), dead("bench-2")}, "b", ""},
+		"a dead one":                {[]orchestrate.Entry{dead("a")}, "a", ""},
+		"two dead ones":             {[]orchestrate.Entry{dead("a"), dead("b")}, "", "say which: a, b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := only(tc.recs)

@@ -196,7 +196,7 @@ func TestInterruptedUp(t *testing.T) {
 			r := interruptAfter(t, p, step, syscall.SIGINT)
 			if step == "healthy" && r.code == 0 {
 				p.ok(t, "down", "interrupted") // the request that follows takes 10 ms: too late
-			} else if r.code != exitFailed || !strings.Contains(r.stderr, "interrupted; nothing is left") {
+			} else if r.code != exitInterrupted || !strings.Contains(r.stderr, "interrupted; nothing is left") {
 				t.Error(r)
 			}
 			if err := same(t, before); err != nil { // at once: it says so

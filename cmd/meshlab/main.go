@@ -14,12 +14,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"meshlab.dev/meshlab/orchestrate/supervisor"
 )
 
 // Exit codes.
 const (
-	exitFailed = 1 // the work could not be done
-	exitUsage  = 2 // wrong use: unknown verb or flag, or a bad lab file
+	exitFailed      = 1   // the work could not be done
+	exitUsage       = 2   // wrong use: unknown verb or flag, or a bad lab file
+	exitInterrupted = 130 // ended early by SIGINT, SIGTERM or SIGHUP; what a shell says of Ctrl-C: 128 + SIGINT
 )
 
 func main() {
@@ -41,7 +44,12 @@ func run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "meshlab: "+strings.TrimRight(err.Error(), "\n"))
 	var usage usageError
-	if errors.As(err, &usage) {
+	switch {
+	case errors.Is(err, supervisor.ErrLeft):
+		return exitFailed
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &usage):
 		return exitUsage
 	}
 	return exitFailed
@@ -73,7 +81,7 @@ A lab is a sandbox: nothing of it touches your own network, and nothing is
 left when it is down. Where the kernel allows user namespaces, no root is
 needed. 'meshlab doctor' says what this machine has and lacks.
 
-Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files).`,
+Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interrupted.`,
 		Example: `  meshlab doctor                         what is missing here, and what mends it
   meshlab up hashicups                   the thesis' lab, with the mesh in the switches
   meshlab exec h1 -- curl localhost:20863/health

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -36,12 +38,20 @@ func liveLab(c *cobra.Command) (orchestrate.State, error) {
 		return orchestrate.State{}, err
 	}
 	st := orchestrate.StateOf(name)
-	rec, err := st.Read()
-	if err != nil {
-		return st, fmt.Errorf("lab %s: %w", name, err)
+	if _, err := os.Stat(st.Dir); errors.Is(err, fs.ErrNotExist) {
+		return st, fmt.Errorf("lab %s: %w", name, orchestrate.ErrNotUp)
 	}
-	if !rec.Alive() {
-		return st, fmt.Errorf("lab %s: %w: its supervisor has ended; `meshlab down %s` clears the record", name, orchestrate.ErrNotUp, name)
+	l, err := st.Look()
+	if err != nil {
+		return st, err
+	}
+	switch {
+	case l.Condition == orchestrate.ComingUp:
+		return st, fmt.Errorf("lab %s: %w: another meshlab is bringing it up or down at this moment", name, orchestrate.ErrNotUp)
+	case l.Condition == orchestrate.Ended:
+		return st, fmt.Errorf("lab %s: %w: it has ended; `meshlab down %s` removes what it left, and `meshlab up` of the same name does so first", name, orchestrate.ErrNotUp, name)
+	case l.Problem != "" && !l.Newer():
+		return st, fmt.Errorf("lab %s: %s; `meshlab down %s` removes it", name, l.Problem, name)
 	}
 	return st, nil
 }
@@ -145,21 +155,24 @@ func printController(w io.Writer, h *controller.Health) {
 }
 
 func listLabs(c *cobra.Command) error {
-	recs, err := orchestrate.List()
+	labs, err := orchestrate.List()
 	if err != nil {
 		return err
 	}
 	if wantJSON(c) {
-		return json.NewEncoder(c.OutOrStdout()).Encode(append([]orchestrate.Record{}, recs...)) // [] for none, not null
+		return json.NewEncoder(c.OutOrStdout()).Encode(append([]orchestrate.Entry{}, labs...)) // [] for none, not null
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tLAB\tMESH\tSTATE\tSINCE")
-	for _, r := range recs {
-		state := "up"
-		if !r.Alive() {
-			state = "dead"
+	for _, l := range labs {
+		state, since := string(l.Condition), "-"
+		if l.Problem != "" {
+			state += " (" + l.Problem + ")"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Lab, r.Mesh, state, r.Created.Format(time.DateTime))
+		if !l.Created.IsZero() {
+			since = l.Created.Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, dash(l.Lab), dash(string(l.Mesh)), state, since)
 	}
 	return w.Flush()
 }

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"golang.org/x/sys/unix"
+
 	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/controller/metrics"
 	"meshlab.dev/meshlab/scenarios"
@@ -34,14 +36,18 @@ func NewClient(path string) *Client {
 
 // Up brings the lab to life and reports each step. It returns when a real
 // request through the lab has succeeded, or with the error after which the
-// supervisor has begun to remove everything. When ctx ends first, the
-// supervisor removes everything too, and that of a lab to hold also later.
+// supervisor has begun to remove everything; it matches errEnded when the
+// supervisor has gone without a word. When ctx ends first, the supervisor
+// removes everything too, and that of a lab to hold also later.
 func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Status, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return Status{}, fmt.Errorf("encode request: %w", err)
 	}
 	resp, err := c.do(ctx, http.MethodPost, "/up", body)
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EPIPE) {
+		return Status{}, fmt.Errorf("%w (%w)", errEnded, err)
+	}
 	if err != nil {
 		return Status{}, err
 	}
@@ -68,13 +74,13 @@ func (c *Client) Up(ctx context.Context, req UpRequest, report func(Event)) (Sta
 			report(e)
 		}
 	}
-	if err := lines.Err(); err != nil && ctx.Err() == nil {
-		return Status{}, fmt.Errorf("read progress of lab: %w", err)
-	}
 	if ctx.Err() != nil {
 		return Status{}, context.Cause(ctx)
 	}
-	return Status{}, errors.New("the lab's supervisor ended before the lab was ready")
+	if err := lines.Err(); err != nil {
+		return Status{}, fmt.Errorf("%w (%w)", errEnded, err)
+	}
+	return Status{}, errEnded
 }
 
 // Status asks how the lab is doing.

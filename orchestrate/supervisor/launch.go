@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,11 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	if err != nil {
 		return Status{}, err
 	}
-	go proc.Wait() // collects it, should it end before this program does
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = proc.Wait() // collects it, should it end before this program does
+	}()
 	start, err := orchestrate.StartTime(proc.Pid)
 	if err != nil {
 		return Status{}, fmt.Errorf("start supervisor: %w%s", err, logText(state))
@@ -111,11 +116,18 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 		File: cfg.File, Source: cfg.Source, Mesh: cfg.Mesh, Consul: cfg.Consul, ConsulVersion: cfg.ConsulVersion,
 		Publish: in.published, Hold: cfg.Hold, UnprivUID: unprivilegedUID(),
 	}, report)
-	if err != nil && ctx.Err() == nil && !rec.Alive() {
-		err = fmt.Errorf("%w%s", err, logText(state))
+	if errors.Is(err, errEnded) {
+		select {
+		case <-ended:
+			err = fmt.Errorf("%w%s", err, cmp.Or(logText(state), ": it was killed, or a `meshlab down` elsewhere has removed the lab"))
+		case <-time.After(killWait):
+		}
 	}
 	return st, err
 }
+
+// errEnded says that the supervisor has gone without a word.
+var errEnded = errors.New("the lab's supervisor ended before the lab was ready")
 
 // rollBack ends a lab that did not come up because of err, and returns err.
 // The state of a lab that will not end stays: `down` needs it.
