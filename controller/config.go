@@ -43,6 +43,8 @@ type FileConfig struct {
 	// DatapathType is that of the bridges: netdev or system
 	// (ovs-vswitchd.conf.db(5), Bridge, "datapath_type").
 	DatapathType string `json:"datapath_type,omitempty"`
+	// TLS is for the datapaths that are reached by it.
+	TLS TLS `json:"tls,omitzero"`
 
 	Drain     Duration `json:"drain,omitempty"`      // DefaultDrain when not given
 	DNS       *DNS     `json:"dns,omitempty"`        // none: no names are answered
@@ -68,25 +70,26 @@ const DefaultOVSDB = "unix:/run/openvswitch/db.sock"
 // ovs-vswitchd makes it in the run directory, where the database's socket is
 // too (ovs-vswitchd(8), "Controller and Manager connections").
 func (c FileConfig) ManagementSocket(bridge string) string {
-	return filepath.Join(c.RunDir(), bridge+".mgmt")
+	return filepath.Join(filepath.Dir(strings.TrimPrefix(c.OVSDB, "unix:")), bridge+".mgmt")
 }
 
-// RunDir is the run directory of Open vSwitch, where its sockets are.
-func (c FileConfig) RunDir() string {
-	if c.Static() {
-		return filepath.Dir(c.Datapaths[0].Address)
+// RunDirs are the run directories of the Open vSwitches on this machine that
+// the datapaths belong to.
+func (c FileConfig) RunDirs() []string {
+	if !c.Static() {
+		return []string{filepath.Dir(c.ManagementSocket(""))}
 	}
-	return filepath.Dir(strings.TrimPrefix(c.OVSDB, "unix:"))
+	var dirs []string
+	for _, d := range c.Datapaths {
+		if home := d.Home(); home != "" && !slices.Contains(dirs, home) {
+			dirs = append(dirs, home)
+		}
+	}
+	return dirs
 }
 
 // Static tells whether the file states the network, as that of a lab does.
 func (c FileConfig) Static() bool { return len(c.Datapaths) > 0 }
-
-// Datapath is one switch and how to reach it.
-type Datapath struct {
-	pipeline.Datapath
-	Address string `json:"address"` // for Config.Connect, such as the path of a unix socket
-}
 
 // Consul says how to reach Consul's HTTP API. What is not given, the
 // environment variables of Consul's client say (CONSUL_HTTP_ADDR and so on).
@@ -257,10 +260,13 @@ func (c FileConfig) validate() error {
 		if t := c.DatapathType; t != "netdev" && t != "system" {
 			bad("datapath_type is %q; write netdev or system", t)
 		}
+		if c.TLS.Name != "" {
+			bad("tls: name is %q for all datapaths; write it in the tls of the one that it is the name of", c.TLS.Name)
+		}
 		errs = append(errs, validate(c.Network(), c.Datapaths))
 	} else {
-		if len(c.Fabric.Hosts) > 0 || c.Fabric.Mesh || c.DatapathType != "" {
-			bad("fabric and datapath_type need datapaths beside them; without these, write vip and hairpin")
+		if len(c.Fabric.Hosts) > 0 || c.Fabric.Mesh || c.DatapathType != "" || c.TLS != (TLS{}) {
+			bad("fabric, datapath_type and tls need datapaths beside them; without these, write vip and hairpin")
 		}
 		errs = append(errs, c.Network().Validate())
 		if path, ok := strings.CutPrefix(c.OVSDB, "unix:"); !ok || !filepath.IsAbs(path) {
@@ -307,8 +313,13 @@ func validate(f pipeline.Fabric, dps []Datapath) error {
 	}
 	seen := map[string]bool{}
 	for _, dp := range dps {
-		if dp.Address == "" {
-			errs = append(errs, fmt.Errorf("datapath %s has no address", dp.Name))
+		if network, _, err := dp.Way(); err != nil {
+			errs = append(errs, err)
+		} else if network != NetworkTLS && dp.TLS != (TLS{}) {
+			errs = append(errs, fmt.Errorf("datapath %s: tls needs an address tls:HOST:PORT; this one is %q", dp.Name, dp.Address))
+		}
+		if dp.RunDir != "" && !filepath.IsAbs(dp.RunDir) {
+			errs = append(errs, fmt.Errorf("datapath %s: run_dir is %q; write an absolute path", dp.Name, dp.RunDir))
 		}
 		if seen[dp.Name] {
 			errs = append(errs, fmt.Errorf("datapath %s is listed twice", dp.Name))

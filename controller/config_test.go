@@ -84,7 +84,8 @@ func TestLabConfig(t *testing.T) {
 		Datapaths: []Datapath{{
 			Datapath: pipeline.Datapath{Name: "s1", DPID: 1<<64 - 1, Access: map[string]uint32{"h1": 1}, ToHost: map[string]uint32{},
 				Flood: []uint32{1, 2}, Trunks: map[uint32]pipeline.Peer{2: {Datapath: "s2", Port: 7}, 3: {}}},
-			Address: "/run/s1.mgmt"}},
+			Address: "tls:192.0.2.1:6653", TLS: TLS{Key: "/etc/s1.key", Name: "node1"}, RunDir: "/run/ovs1"}},
+		TLS:    TLS{CA: "/etc/ca.pem", Certificate: "/etc/cert.pem", Key: "/etc/key.pem"},
 		Consul: &Consul{Address: "unix:///run/consul.sock"}, Status: "/run/status.sock", Drain: Duration(time.Minute),
 		DatapathType: "system", DefaultPolicy: PolicyConsul, LogFormat: "text",
 	}
@@ -138,6 +139,7 @@ func TestConfigProblems(t *testing.T) {
 		{"deep", "[br0, br1]", strings.Repeat("[", 1<<14), "nested too deeply"},
 		{"deep without brackets", "bridges: [br0, br1]", "bridges:\n" + strings.Repeat("- ", 1<<14), "nested too deeply"},
 		{"both networks", "vip:", "datapaths: [{name: s1, address: /run/s1.mgmt}]\nvip:", "datapaths state the network"},
+		{"TLS without datapaths", "vip:", "tls: {ca: /x}\nvip:", "need datapaths beside them"},
 		{"half a lab", "vip:", "fabric: {mesh: true}\nvip:", "need datapaths beside them"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -163,6 +165,15 @@ func TestLabConfigProblems(t *testing.T) {
 		{"no bridge", `"/run/s1.mgmt"`, `""`, "no address"},
 		{"unknown host", `{"h1":1}`, `{"h2":1}`, "h2"},
 		{"datapath of no kind", `"datapaths"`, `"datapath_type":"x","datapaths"`, `datapath_type is "x"`},
+		{"OpenFlow's old port by a name", `"/run/s1.mgmt"`, `"ssl:192.0.2.1:6653"`, `address "ssl:192.0.2.1:6653": write unix:/path, tcp:HOST:PORT or tls:HOST:PORT`},
+		{"no port", `"/run/s1.mgmt"`, `"tls:192.0.2.1"`, `write tls:HOST:PORT, such as tls:192.0.2.1:6653`},
+		{"port 0", `"/run/s1.mgmt"`, `"tcp:192.0.2.1:0"`, `write tcp:HOST:PORT`},
+		{"port too large", `"/run/s1.mgmt"`, `"tcp:192.0.2.1:65536"`, `write tcp:HOST:PORT`},
+		{"no host", `"/run/s1.mgmt"`, `"tcp::6653"`, `write tcp:HOST:PORT`},
+		{"no path", `"/run/s1.mgmt"`, `"unix:"`, `write unix:/path`},
+		{"TLS of a socket", `"address"`, `"tls":{"ca":"/x"},"address"`, `tls needs an address tls:HOST:PORT; this one is "/run/s1.mgmt"`},
+		{"one name for all", `"datapaths"`, `"tls":{"name":"x"},"datapaths"`, `write it in the tls of the one`},
+		{"relative run directory", `"address"`, `"run_dir":"run","address"`, `run_dir is "run"; write an absolute path`},
 		{"port out of range", `{"h1":1}`, `{"h1":4294967296}`, "h1 must be a number in range"},
 		{"negative port", `{"h1":1}`, `{"h1":-1}`, "h1 must be a number in range"},
 		{"trunk without number", `{"2":{}}`, `{"x":{}}`, `trunks has the key "x"`},

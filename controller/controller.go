@@ -27,8 +27,8 @@ type Config struct {
 	// used then. nil: the network stays as it is. A network that contradicts
 	// itself is logged and left out.
 	Networks func(ctx context.Context, emit func(Network)) error
-	// Connect opens a connection to the switch at an address.
-	Connect func(ctx context.Context, address string) (Switch, error)
+	// Connect opens a connection to a switch.
+	Connect func(ctx context.Context, dp Datapath) (Switch, error)
 	// Watch calls emit, from one goroutine at a time, with each state of the
 	// registry until ctx ends. nil: there is no registry, the mesh is empty.
 	Watch func(ctx context.Context, emit func(mesh.Snapshot)) error
@@ -44,9 +44,10 @@ type Config struct {
 	// exactly these. nil: there are none.
 	Limits func(ctx context.Context, zones map[uint16]uint32) error
 	// Relieve looks for connections that have ended but still count for their
-	// limits, and has forget remove them: each body is that of an
-	// experimenter message to a switch. nil: they count until they time out.
-	Relieve func(ctx context.Context, forget func(ctx context.Context, bodies [][]byte) error) error
+	// limits, and has forget remove them: each body is that of an experimenter
+	// message to a switch of the Open vSwitch with that run directory. nil:
+	// they count until they time out.
+	Relieve func(ctx context.Context, forget func(ctx context.Context, runDir string, bodies [][]byte) error) error
 	// Traced is told the end of each half of a traced connection, a flow with
 	// flow.CookieLearned. nil: nobody.
 	Traced  func(datapath string, half FlowRemoved)
@@ -171,7 +172,7 @@ func (c *Controller) watchNetwork(ctx context.Context) error {
 		}
 		workers := map[string]*worker{}
 		for _, dp := range n.Datapaths {
-			if w, ok := c.workers[dp.Name]; ok && w.address == dp.Address {
+			if w, ok := c.workers[dp.Name]; ok && w.sameWay(dp) {
 				w.place(n, dp.Datapath)
 				workers[dp.Name] = w
 				continue
@@ -274,16 +275,17 @@ type Experimenter interface {
 	Experiment(ctx context.Context, bodies [][]byte) error
 }
 
-// forget sends messages to any switch: they share what they remember.
-func (c *Controller) forget(ctx context.Context, bodies [][]byte) error {
+// forget sends messages to any switch of an Open vSwitch: they share what
+// they remember.
+func (c *Controller) forget(ctx context.Context, runDir string, bodies [][]byte) error {
 	for _, w := range c.each() {
-		if sw, _ := w.look(); sw != nil {
+		if sw, _ := w.look(); sw != nil && w.dp.Home() == runDir {
 			if e, ok := sw.(Experimenter); ok {
 				return e.Experiment(ctx, bodies)
 			}
 		}
 	}
-	return errors.New("no switch is connected")
+	return fmt.Errorf("no switch of the Open vSwitch in %s is connected", runDir)
 }
 
 // Names are those of a connection through the mesh, as far as they are known.

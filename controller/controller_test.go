@@ -52,7 +52,7 @@ type running struct {
 	client *controller.Client
 }
 
-func run(t *testing.T, connect func(context.Context, string) (controller.Switch, error), change func(*controller.Config)) *running {
+func run(t *testing.T, connect func(context.Context, controller.Datapath) (controller.Switch, error), change func(*controller.Config)) *running {
 	t.Helper()
 	f, dp := fabric()
 	dir, err := os.MkdirTemp("", "ctl") // not t.TempDir: a socket's path has at most 107 bytes (unix(7))
@@ -202,13 +202,13 @@ func TestLoopReconnects(t *testing.T) {
 func TestConnectIsBounded(t *testing.T) {
 	b := newMemoryBridge(t)
 	bounded := make(chan bool, 1)
-	run(t, func(ctx context.Context, address string) (controller.Switch, error) {
+	run(t, func(ctx context.Context, dp controller.Datapath) (controller.Switch, error) {
 		_, ok := ctx.Deadline()
 		select {
 		case bounded <- ok:
 		default:
 		}
-		return b.connect(ctx, address)
+		return b.connect(ctx, dp)
 	}, nil)
 	if !<-bounded {
 		t.Error("Connect may take for ever")

@@ -35,7 +35,7 @@ func newMemoryBridge(t *testing.T, flows ...flow.Flow) *memoryBridge {
 	return &memoryBridge{sw: sw, flows: flows, groups: map[uint32]flow.Group{}}
 }
 
-func (b *memoryBridge) connect(context.Context, string) (controller.Switch, error) {
+func (b *memoryBridge) connect(context.Context, controller.Datapath) (controller.Switch, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.conn = &memoryConn{bridge: b, done: make(chan struct{}), in: make(chan controller.PacketIn), out: make(chan []byte, 1)}

@@ -30,7 +30,7 @@ var errEnded = errors.New("the switch closed the connection")
 type worker struct {
 	c       *Controller
 	name    string
-	address string
+	dp      Datapath // how to reach it; where it is in the network, where says
 	log     *slog.Logger
 	sampled atomic.Int64 // when counters were last read, in nanoseconds since 1970
 
@@ -70,9 +70,14 @@ type state struct {
 
 func newWorker(c *Controller, n Network, dp Datapath) *worker {
 	return &worker{
-		c: c, name: dp.Name, address: dp.Address, log: c.cfg.Logger.With("datapath", dp.Name),
+		c: c, name: dp.Name, dp: dp, log: c.cfg.Logger.With("datapath", dp.Name),
 		where: position{fabric: n.Fabric, dp: dp.Datapath, partial: n.Partial, serial: 1}, moved: make(chan struct{}),
 	}
+}
+
+// sameWay tells whether the switch is reached as before.
+func (w *worker) sameWay(dp Datapath) bool {
+	return w.dp.Address == dp.Address && w.dp.TLS == dp.TLS && w.dp.RunDir == dp.RunDir
 }
 
 // place tells the worker that its switch is elsewhere in the network.
@@ -156,10 +161,10 @@ func (w *worker) session(ctx context.Context) (synced bool, err error) {
 		w.mu.Unlock()
 	}()
 	dial, stop := context.WithTimeout(ctx, connectLimit)
-	sw, err := w.c.cfg.Connect(dial, w.address)
+	sw, err := w.c.cfg.Connect(dial, w.dp)
 	stop()
 	if err != nil {
-		return false, fmt.Errorf("connect to %s: %w", w.address, err)
+		return false, fmt.Errorf("connect to %s: %w", w.dp.Address, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup

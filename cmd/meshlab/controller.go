@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/bridge"
 )
 
 func newController() *cobra.Command {
@@ -36,7 +38,7 @@ flows. 'meshlab up' starts a controller in each lab and writes its file.`,
 			if err != nil {
 				return usageError{err}
 			}
-			if _, err := consulClient(cfg); err != nil {
+			if err := usable(cfg); err != nil {
 				return usageError{err}
 			}
 			if check {
@@ -56,6 +58,21 @@ flows. 'meshlab up' starts a controller in each lab and writes its file.`,
 	c.Flags().BoolVar(&check, "check", false, "say whether the configuration file is good, and end")
 	_ = c.MarkFlagRequired("config") // the flag exists
 	return c
+}
+
+// usable tells what of the files that the configuration names cannot be used.
+func usable(cfg controller.FileConfig) error {
+	_, err := consulClient(cfg)
+	errs := []error{err}
+	for _, dp := range cfg.Datapaths {
+		if network, _, _ := dp.Way(); network != controller.NetworkTLS {
+			continue
+		}
+		if _, _, err := bridge.Identity(dp, cfg.TLS); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // consulClient is nil when the configuration names no Consul. What the file

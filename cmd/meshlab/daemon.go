@@ -58,6 +58,12 @@ func (d *daemon) settings() (controller.FileConfig, <-chan struct{}) {
 	return d.cfg, d.changed
 }
 
+// tls is for all datapaths that are reached by it.
+func (d *daemon) tls() controller.TLS {
+	cfg, _ := d.settings()
+	return cfg.TLS
+}
+
 // lastSpans is how long the end waits for the receiver of traces.
 const lastSpans = 2 * time.Second
 
@@ -147,7 +153,7 @@ func (d *daemon) takeOver(ctx context.Context, path string) (release func(), err
 // runs it asks of settings.
 func (d *daemon) controllerConfig(cfg controller.FileConfig, active <-chan struct{}) controller.Config {
 	run := controller.Config{
-		Active: active, Connect: bridge.Connector(d.log), Segments: bridge.Segments{}, Logger: d.log,
+		Active: active, Connect: bridge.Connector(bridge.Config{TLS: d.tls, Logger: d.log}), Segments: bridge.Segments{}, Logger: d.log,
 		DNS: newResponder(cfg, d.log), Limits: d.limits.set, Relieve: d.limits.relieve, Metrics: d.page.traffic, Converged: d.page.converged,
 		Drain: func() time.Duration {
 			cfg, _ := d.settings()
@@ -156,7 +162,7 @@ func (d *daemon) controllerConfig(cfg controller.FileConfig, active <-chan struc
 	}
 	if cfg.Static() {
 		run.Fabric, run.Datapaths = cfg.Network(), cfg.Datapaths
-		d.limits.place(cfg.RunDir(), []string{cfg.DatapathType})
+		d.limits.place(cfg.RunDirs(), []string{cfg.DatapathType})
 		d.placed.Store(true)
 	} else {
 		run.Networks = func(ctx context.Context, emit func(controller.Network)) error {
@@ -192,7 +198,7 @@ func (d *daemon) watchNetwork(ctx context.Context, cfg controller.FileConfig, em
 		look.Nodes = discover.Nodes(client, d.log)
 	}
 	return discover.Watch(ctx, look, func(n discover.Network) {
-		d.limits.place(cfg.RunDir(), n.Types)
+		d.limits.place(cfg.RunDirs(), n.Types)
 		out := controller.Network{Fabric: n.Fabric, Partial: n.Partial}
 		for _, dp := range n.Datapaths {
 			out.Datapaths = append(out.Datapaths, controller.Datapath{Datapath: dp, Address: cfg.ManagementSocket(dp.Name)})

@@ -42,7 +42,8 @@ var importRules = []edge{
 	// Controller: runs against any Consul and any bridge, so it knows no lab.
 	{"controller/consul", []string{"controller/mesh"}, "the registry is turned into a snapshot, and that is all"},
 	{"controller/openflow/...", []string{"controller/flow", "controller/openflow/..."}, "the wire protocol carries flows, whatever they mean"},
-	{"controller/bridge", []string{"controller", "controller/flow", "controller/openflow/..."}, "gives a connection to a switch the shape that the loop asks for"},
+	{"controller/certificate", nil, "knows certificates, not switches"},
+	{"controller/bridge", []string{"controller", "controller/certificate", "controller/flow", "controller/openflow/..."}, "gives a connection to a switch the shape that the loop asks for"},
 	{"controller/internal/...", []string{"controller/flow"}, "test rigs of the controller"},
 	{"controller/dns", []string{"controller/mesh"}, "answers from snapshots, wherever they come from"},
 	{"controller/eject", []string{"controller/mesh"}, "changes snapshots; who applies them is others' business"},

@@ -44,20 +44,20 @@ func newResponder(cfg controller.FileConfig, log *slog.Logger) func(pipeline.Fab
 // bridges: others are other people's.
 type limiter struct {
 	mu    sync.Mutex
-	run   string   // run directory of Open vSwitch
+	runs  []string // run directories of the Open vSwitches
 	types []string // of the datapaths; none: not known yet
 }
 
-func (l *limiter) place(run string, types []string) {
+func (l *limiter) place(runs []string, types []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.run, l.types = run, types
+	l.runs, l.types = runs, types
 }
 
 // set makes the limits of all zones exactly these. That there is nothing to
 // limit, and nobody to be told, is no error.
 func (l *limiter) set(ctx context.Context, zones map[uint16]uint32) error {
-	err := l.each(func(c *datapath.Control) error { return c.SetLimits(ctx, zones) })
+	err := l.each(func(_ string, c *datapath.Control) error { return c.SetLimits(ctx, zones) })
 	if len(zones) == 0 {
 		return nil
 	}
@@ -65,42 +65,47 @@ func (l *limiter) set(ctx context.Context, zones map[uint16]uint32) error {
 }
 
 // relieve makes room for new connections where ended ones still count.
-func (l *limiter) relieve(ctx context.Context, forget func(context.Context, [][]byte) error) error {
-	return l.each(func(c *datapath.Control) error {
+func (l *limiter) relieve(ctx context.Context, forget func(context.Context, string, [][]byte) error) error {
+	return l.each(func(run string, c *datapath.Control) error {
 		_, err := c.Relieve(ctx, func(ctx context.Context, ended []datapath.Connection) error {
 			var bodies [][]byte
 			for _, e := range ended {
 				bodies = append(bodies, e.FlushBody())
 			}
-			return forget(ctx, bodies)
+			return forget(ctx, run, bodies)
 		})
 		return err
 	})
 }
 
 // each calls f for each datapath that carries bridges.
-func (l *limiter) each(f func(*datapath.Control) error) error {
+func (l *limiter) each(f func(run string, c *datapath.Control) error) error {
 	l.mu.Lock()
-	run, types := l.run, l.types
+	runs, types := l.runs, l.types
 	l.mu.Unlock()
 	if len(types) == 0 {
 		return errors.New("the type of the datapath is not known yet")
 	}
+	if len(runs) == 0 {
+		return errors.New("the switches are on other machines, or run_dir of the datapaths is missing")
+	}
 	var errs []error
-	for _, kind := range types {
-		name := datapath.Kernel
-		if kind == "netdev" {
-			name = datapath.Userspace
-		}
+	for _, run := range runs {
 		path := run
 		if _, err := os.Stat(filepath.Join(run, "ovs-vswitchd.pid")); err != nil {
 			path = filepath.Join(run, "ovs-vswitchd.ctl") // as a lab calls it
 		}
-		control, err := datapath.New(path, name)
-		if err == nil {
-			err = f(control)
+		for _, kind := range types {
+			name := datapath.Kernel
+			if kind == "netdev" {
+				name = datapath.Userspace
+			}
+			control, err := datapath.New(path, name)
+			if err == nil {
+				err = f(run, control)
+			}
+			errs = append(errs, err)
 		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

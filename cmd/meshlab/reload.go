@@ -25,7 +25,7 @@ func (d *daemon) reload() {
 	defer d.notify.send(notifyReady)
 	next, err := controller.LoadConfig(d.file)
 	if err == nil {
-		_, err = consulClient(next)
+		err = usable(next)
 	}
 	if err != nil {
 		d.log.Error("the configuration was not read again; the one in force stays", "file", d.file, "error", err)

@@ -23,6 +23,7 @@ func TestEveryKeyReloadsOrSaysNo(t *testing.T) {
 		"consul", "default_policy", // registrySettings
 		"vip", "hairpin", "vip_mac", "bridges", "ovsdb", "node", // networkSettings
 		"drain",     // asked for at each use
+		"tls",       // asked for at each connection
 		"log_level", // set by reload
 	}
 	typ := reflect.TypeFor[controller.FileConfig]()

@@ -5,18 +5,46 @@ package bridge
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"time"
 
 	"meshlab.dev/meshlab/controller"
+	"meshlab.dev/meshlab/controller/certificate"
 	"meshlab.dev/meshlab/controller/flow"
 	"meshlab.dev/meshlab/controller/openflow"
 )
 
-// Connector makes a controller.Config.Connect for addresses that are paths
-// of unix sockets, <rundir>/<bridge>.mgmt.
-func Connector(logger *slog.Logger) func(context.Context, string) (controller.Switch, error) {
-	return func(ctx context.Context, address string) (controller.Switch, error) {
-		conn, err := openflow.Dial(ctx, openflow.Config{Network: "unix", Address: address, Logger: logger})
+// Config is what all connections have in common.
+type Config struct {
+	TLS    func() controller.TLS // completes that of a datapath; nil: no file
+	Logger *slog.Logger          // nil: silent
+}
+
+// Connector makes a controller.Config.Connect. Files with certificates are
+// read for each connection, so the next one takes on what has changed.
+func Connector(cfg Config) func(context.Context, controller.Datapath) (controller.Switch, error) {
+	return func(ctx context.Context, dp controller.Datapath) (controller.Switch, error) {
+		network, address, err := dp.Way()
+		if err != nil {
+			return nil, err
+		}
+		dial := openflow.Config{Network: network, Address: address, Logger: cfg.Logger}
+		if network == controller.NetworkTLS {
+			var common controller.TLS
+			if cfg.TLS != nil {
+				common = cfg.TLS()
+			}
+			id, name, err := Identity(dp, common)
+			if err != nil {
+				return nil, err
+			}
+			dial.TLS = id.Client(name, time.Now)
+		}
+		conn, err := openflow.Dial(ctx, dial)
+		if certificate.Refused(err) {
+			return nil, fmt.Errorf("%w: the switch refused what the controller showed; it must know the CA of the controller's certificate (ovs-vsctl get-ssl), and its clock must be right", err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -25,6 +53,18 @@ func Connector(logger *slog.Logger) func(context.Context, string) (controller.Sw
 		go forward(conn.Done(), conn.FlowsRemoved(), s.removed, func(r openflow.FlowRemoved) controller.FlowRemoved { return controller.FlowRemoved(r) })
 		return s, nil
 	}
+}
+
+// Identity reads what the controller shows to a datapath by TLS, and tells
+// whose certificate the datapath must show. common completes what the
+// datapath does not say.
+func Identity(dp controller.Datapath, common controller.TLS) (*certificate.Identity, string, error) {
+	t := dp.TLS.Or(common).Or(controller.TLS{Name: dp.Name})
+	id, err := certificate.Load(certificate.Files{CA: t.CA, Certificate: t.Certificate, Key: t.Key}, time.Now())
+	if err != nil {
+		return nil, "", fmt.Errorf("datapath %s: tls: %w", dp.Name, err)
+	}
+	return id, t.Name, nil
 }
 
 var _ controller.EventSwitch = (*connection)(nil)

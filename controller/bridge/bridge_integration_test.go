@@ -54,7 +54,7 @@ func newLab(t testing.TB) *lab {
 	l.client = controller.NewClient(filepath.Join(dir, "s"))
 	l.config = controller.Config{
 		Fabric: f, Datapaths: []controller.Datapath{{Datapath: dp, Address: address}}, Status: filepath.Join(dir, "s"), Drain: func() time.Duration { return time.Hour },
-		Connect: bridge.Connector(nil), Segments: bridge.Segments{},
+		Connect: bridge.Connector(bridge.Config{}), Segments: bridge.Segments{},
 	}
 	return l
 }

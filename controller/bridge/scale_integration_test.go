@@ -73,7 +73,7 @@ func newSized(b *testing.B, services int) (*sized, mesh.Snapshot) {
 	var err error
 	s.c, err = controller.New(controller.Config{
 		Fabric: f, Datapaths: []controller.Datapath{{Datapath: dp, Address: address}},
-		Connect: bridge.Connector(nil), Segments: bridge.Segments{}, Metrics: metrics.New(time.Now),
+		Connect: bridge.Connector(bridge.Config{}), Segments: bridge.Segments{}, Metrics: metrics.New(time.Now),
 		Converged: func(_ string, took time.Duration) { s.took <- took },
 		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
 			for {

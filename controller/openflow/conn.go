@@ -8,6 +8,7 @@ package openflow
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,8 +20,9 @@ import (
 
 // Config says which bridge to connect to.
 type Config struct {
-	Network string // "unix" (default) or "tcp"
-	Address string // path of <rundir>/<bridge>.mgmt, or host:port
+	Network string      // "unix" (default), "tcp" or "tls"
+	Address string      // path of <rundir>/<bridge>.mgmt, or host:port
+	TLS     *tls.Config // for "tls"
 	Logger  *slog.Logger
 	// EchoInterval is how often an idle switch is asked whether it lives,
 	// 5 s by default; after three in silence the connection ends.
@@ -80,8 +82,11 @@ func newConn(ctx context.Context, cfg Config) (*Conn, error) {
 	if cfg.Network == "" {
 		cfg.Network = "unix"
 	}
-	if cfg.Network != "unix" && cfg.Network != "tcp" {
-		return nil, fmt.Errorf("network %q: use unix or tcp", cfg.Network)
+	switch {
+	case cfg.Network == "tls" && cfg.TLS == nil:
+		return nil, errors.New("network tls: Config.TLS is missing")
+	case cfg.Network != "unix" && cfg.Network != "tcp" && cfg.Network != "tls":
+		return nil, fmt.Errorf("network %q: use unix, tcp or tls", cfg.Network)
 	}
 	if cfg.EchoInterval <= 0 {
 		cfg.EchoInterval = defaultEchoInterval
@@ -89,8 +94,7 @@ func newConn(ctx context.Context, cfg Config) (*Conn, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, cfg.Network, cfg.Address)
+	nc, err := dial(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +109,24 @@ func newConn(ctx context.Context, cfg Config) (*Conn, error) {
 		applying: make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}, nil
+}
+
+// dial makes the stream that messages go by.
+func dial(ctx context.Context, cfg Config) (net.Conn, error) {
+	var dialer net.Dialer
+	if cfg.Network != "tls" {
+		return dialer.DialContext(ctx, cfg.Network, cfg.Address)
+	}
+	raw, err := dialer.DialContext(ctx, "tcp", cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	nc := tls.Client(raw, cfg.TLS)
+	if err := nc.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("agree on TLS: %w", err)
+	}
+	return nc, nil
 }
 
 // handshake follows OpenFlow 1.3.5, section 6.3.1. The loops start after the

@@ -62,7 +62,7 @@ func TestDialErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Dial(fakeContext(t), Config{Network: "udp", Address: "x"}); err == nil || !strings.Contains(err.Error(), "use unix or tcp") {
+	if _, err := Dial(fakeContext(t), Config{Network: "udp", Address: "x"}); err == nil || !strings.Contains(err.Error(), "use unix, tcp or tls") {
 		t.Errorf("Dial over udp = %v", err)
 	}
 }

@@ -65,7 +65,7 @@ func (l *realLab) control(snap mesh.Snapshot) {
 	l.t.Helper()
 	l.fabric.DNS = true
 	cfg := controller.Config{
-		Fabric: l.fabric, Connect: bridge.Connector(nil), Segments: bridge.Segments{}, Metrics: metrics.New(time.Now),
+		Fabric: l.fabric, Connect: bridge.Connector(bridge.Config{}), Segments: bridge.Segments{}, Metrics: metrics.New(time.Now),
 		Watch: func(ctx context.Context, emit func(mesh.Snapshot)) error {
 			emit(snap)
 			<-ctx.Done()

@@ -91,10 +91,10 @@ func (r *rig) wire(f pipeline.Fabric) {
 		r.t.Fatal(err)
 	}
 	log := r.logger()
-	connect := bridge.Connector(log)
+	connect := bridge.Connector(bridge.Config{Logger: log})
 	r.config.Fabric = f
-	r.config.Connect = func(ctx context.Context, address string) (controller.Switch, error) {
-		sw, err := connect(ctx, address)
+	r.config.Connect = func(ctx context.Context, dp controller.Datapath) (controller.Switch, error) {
+		sw, err := connect(ctx, dp)
 		if err == nil {
 			r.dials.Add(1)
 		}
@@ -106,13 +106,13 @@ func (r *rig) wire(f pipeline.Fabric) {
 		return dns.New(dns.Config{Addr: f.VIP, MAC: f.VIPMAC, Domain: "consul", Snapshot: snapshot, Send: send, Logger: log})
 	}
 	r.config.Limits = control.SetLimits
-	r.config.Relieve = func(ctx context.Context, forget func(context.Context, [][]byte) error) error {
+	r.config.Relieve = func(ctx context.Context, forget func(context.Context, string, [][]byte) error) error {
 		_, err := control.Relieve(ctx, func(ctx context.Context, ended []datapath.Connection) error {
 			var bodies [][]byte
 			for _, e := range ended {
 				bodies = append(bodies, e.FlushBody())
 			}
-			return forget(ctx, bodies)
+			return forget(ctx, r.ovs.RunDir, bodies)
 		})
 		return err
 	}
