@@ -54,7 +54,7 @@ func (b *builder) automaticHost(name, what string) string {
 			b.lab.Links = append(b.lab.Links, Link{
 				A:   Endpoint{Node: name, Interface: "eth0"},
 				B:   Endpoint{Node: n.Name, Interface: strconv.Itoa(int(port)), Port: port},
-				MTU: defaultMTU,
+				MTU: b.mtu,
 			})
 			break
 		}

@@ -3,6 +3,7 @@ package topo
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 )
 
 // The names of the hosts that a lab gets when it states none.
@@ -11,7 +12,16 @@ const (
 	autoClient = "client"
 )
 
-const defaultMTU = 1500 // bytes, the payload of an Ethernet frame (RFC 894)
+const (
+	defaultMTU = 1500 // bytes, the payload of an Ethernet frame (RFC 894)
+
+	// VXLANOverhead is what VXLAN over IPv4 puts before the packet of a host
+	// within that of the underlay, in bytes: 20 of IPv4, 8 of UDP, 8 of VXLAN
+	// and 14 of the inner Ethernet header (RFC 7348, section 5).
+	VXLANOverhead = 20 + 8 + 8 + 14
+
+	tunnelMTU = defaultMTU - VXLANOverhead // bytes
+)
 
 var (
 	labName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
@@ -52,6 +62,7 @@ type builder struct {
 	hosts     []string         // names of the hosts
 
 	linksGood bool // every link joins two known nodes
+	mtu       int  // of links that state none, bytes
 
 	network netip.Prefix // masked; invalid while unknown
 
@@ -84,6 +95,13 @@ func (b *builder) build(f *fileLab) *Lab {
 	b.lab.Name, b.lab.Description = f.Name.val, f.Description.val
 	if r := f.Mesh.Registry; r.set && r.val != "consul" {
 		b.unknown(r.place, "registry", r.val, []string{"consul"})
+	}
+	b.lab.Switches = SwitchesShared
+	if s := f.Switches; s.set {
+		b.lab.Switches = Switches(s.val)
+		if modes := []string{string(SwitchesShared), string(SwitchesIsolated)}; !slices.Contains(modes, s.val) {
+			b.unknown(s.place, "way to run switches", s.val, modes)
+		}
 	}
 	b.nodes(f)
 	b.links(f)

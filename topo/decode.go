@@ -28,14 +28,20 @@ type scalar[T any] struct {
 
 // The scalars of a lab file.
 type (
-	text   = scalar[string]   // a string
-	number = scalar[int64]    // an integer
-	truth  = scalar[bool]     // true or false
-	word   = scalar[verbatim] // a string, or a number or truth value taken as it is written
+	text     = scalar[string]   // a string
+	number   = scalar[int64]    // an integer
+	decimal  = scalar[float64]  // a number
+	truth    = scalar[bool]     // true or false
+	word     = scalar[verbatim] // a string, or a number or truth value taken as it is written
+	quantity = scalar[measure]  // a string: a number with its unit
 )
 
 // verbatim is the text of a scalar as it is written in the file.
 type verbatim string
+
+// measure is a number with its unit. One without is read too, for a message
+// that asks for the unit.
+type measure string
 
 // mapping is a mapping whose keys are names that the file chooses, in the
 // order of the file.
@@ -240,6 +246,23 @@ func readScalar(n ast.Node, into any) error {
 		default:
 			return fmt.Errorf("text or a number")
 		}
+	case *measure:
+		var v verbatim
+		if err := readScalar(n, &v); err != nil {
+			return fmt.Errorf("a number with its unit")
+		}
+		*into = measure(v)
+	case *float64:
+		switch n.(type) {
+		case *ast.IntegerNode, *ast.FloatNode:
+		default:
+			return fmt.Errorf("a number")
+		}
+		v, err := strconv.ParseFloat(n.GetToken().Value, 64)
+		if err != nil {
+			return fmt.Errorf("a number in decimal")
+		}
+		*into = v
 	case *int64:
 		i, ok := n.(*ast.IntegerNode)
 		if !ok {

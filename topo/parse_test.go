@@ -130,8 +130,11 @@ func TestEveryKey(t *testing.T) {
 		if s.Publish != nil {
 			publish = fmt.Sprint(*s.Publish)
 		}
-		s.Publish = nil
+		s.Publish, s.Line = nil, 0
 		return fmt.Sprintf("%+v %s", s, publish)
+	}
+	if line := lab.Services[1].Line; line != 32 {
+		t.Errorf("service %s is in line %d", lab.Services[1].Name, line)
 	}
 	for i, w := range want {
 		if got := show(lab.Services[i]); got != show(w) {

@@ -22,10 +22,12 @@ func generate() *jsonschema.Schema {
 	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true}
 	r.Mapper = func(t reflect.Type) *jsonschema.Schema {
 		switch t {
-		case reflect.TypeFor[text]():
+		case reflect.TypeFor[text](), reflect.TypeFor[quantity]():
 			return &jsonschema.Schema{Type: "string"}
 		case reflect.TypeFor[number]():
 			return &jsonschema.Schema{Type: "integer"}
+		case reflect.TypeFor[decimal]():
+			return &jsonschema.Schema{Type: "number"}
 		case reflect.TypeFor[truth]():
 			return &jsonschema.Schema{Type: "boolean"}
 		case reflect.TypeFor[word]():
@@ -57,7 +59,8 @@ func generate() *jsonschema.Schema {
 	s.Properties.Value("nodes").MinProperties = &one
 	names(s, "nodes", nodeName)
 	service := names(s, "services", dnsLabel)
-	service.OneOf = []*jsonschema.Schema{{Required: []string{"builtin"}}, {Required: []string{"command"}}}
+	image := &jsonschema.Schema{Required: []string{"image"}}
+	service.OneOf = []*jsonschema.Schema{{Required: []string{"builtin"}}, image, {Required: []string{"command"}, Not: image}}
 	names(service, "environment", variableName)
 	names(service, "meta", metaName)
 	most := uint64(maxMeta)

@@ -49,7 +49,7 @@ func serviceOf(s pair[fileService]) string {
 // service reads one instance; its upstreams and templates follow later.
 func (b *builder) service(s pair[fileService]) Service {
 	v, name := s.Value, s.Key.val
-	svc := Service{Name: name, Service: serviceOf(s), Node: v.Node.val, Environment: map[string]string{}}
+	svc := Service{Name: name, Line: s.Key.line, Service: serviceOf(s), Node: v.Node.val, Environment: map[string]string{}}
 	if !dnsLabel.MatchString(name) {
 		b.addf(s.Key.place, "the service's name %s must be a DNS label: 1 to 63 of a-z, 0-9 and -, no - at an end", quote(name))
 	}
@@ -64,6 +64,7 @@ func (b *builder) service(s pair[fileService]) Service {
 		b.claimPort(v.Port.place, svc.Node, svc.Port, "service "+quote(name))
 	}
 	b.program(s, &svc)
+	svc.Limits = b.limits(v.Limits)
 	svc.Meta = b.meta(v.Meta, name)
 	svc.Healthcheck = b.healthcheck(v.Healthcheck)
 	if v.Publish.set {
@@ -73,15 +74,18 @@ func (b *builder) service(s pair[fileService]) Service {
 	return svc
 }
 
-// program reads what runs: builtin or command.
+// program reads what runs: builtin, image or command.
 func (b *builder) program(s pair[fileService], svc *Service) {
 	v := s.Value
+	has := v.Stated.keys
 	switch {
-	case v.Stated.keys["builtin"] && v.Stated.keys["command"]:
+	case has["builtin"] && has["command"]:
 		b.addf(s.Key.place, "service %s has both builtin and command; keep one", quote(svc.Name))
-	case !v.Stated.keys["builtin"] && !v.Stated.keys["command"]:
-		if v.Stated.keys != nil { // else it is no mapping, which is reported
-			b.addf(s.Key.place, "service %s needs builtin or command", quote(svc.Name))
+	case has["builtin"] && has["image"]:
+		b.addf(s.Key.place, "service %s has both builtin and image; keep one", quote(svc.Name))
+	case !has["builtin"] && !has["image"] && !has["command"]:
+		if has != nil { // else it is no mapping, which is reported
+			b.addf(s.Key.place, "service %s needs builtin, image or command", quote(svc.Name))
 		}
 	case v.Command != nil && len(v.Command) == 0:
 		b.addf(s.Key.place, "the command of service %s is empty", quote(svc.Name))
@@ -90,6 +94,9 @@ func (b *builder) program(s pair[fileService], svc *Service) {
 		if b.opt.Builtins != nil && !slices.Contains(b.opt.Builtins, svc.Builtin) {
 			b.unknown(v.Builtin.place, "builtin", svc.Builtin, b.opt.Builtins)
 		}
+	}
+	if v.Image.set {
+		svc.Image = b.image(v.Image)
 	}
 	for i, w := range v.Command {
 		svc.Command = append(svc.Command, string(w.val))

@@ -95,6 +95,7 @@ type Character struct {
 // Service is one instance of a service, running on one host.
 type Service struct {
 	Name        string // the instance, unique in the lab: the key in the file
+	Line        int    // of the key in the file, from 1, for messages
 	Service     string // the service it belongs to, as registered; Name when the file says nothing
 	Node        string
 	Port        uint16
