@@ -3,6 +3,7 @@ package topo
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // DOT returns the topology as an undirected graph in Graphviz' DOT language,
@@ -19,7 +20,14 @@ func DOT(lab *Lab) string {
 		fmt.Fprintf(&b, "  %q [shape=%s, label=\"%s\"];\n", n.Name, shape, strings.Join(nodeText(lab, n), `\n`))
 	}
 	for _, l := range lab.Links {
-		fmt.Fprintf(&b, "  %q -- %q [taillabel=%q, headlabel=%q];\n", l.A.Node, l.B.Node, l.A.Interface, l.B.Interface)
+		more := ""
+		if text := linkText(l); len(text) > 0 {
+			more = fmt.Sprintf(", label=\"%s\"", strings.Join(text, `\n`))
+		}
+		if l.Tunnel != TunnelNone {
+			more += ", style=dashed"
+		}
+		fmt.Fprintf(&b, "  %q -- %q [taillabel=%q, headlabel=%q%s];\n", l.A.Node, l.B.Node, l.A.Interface, l.B.Interface, more)
 	}
 	b.WriteString("}\n")
 	return b.String()
@@ -40,7 +48,12 @@ func Mermaid(lab *Lab) string {
 		fmt.Fprintf(&b, "  %s%s%s%s\n", id[n.Name], left, strings.Join(nodeText(lab, n), "<br/>"), right)
 	}
 	for _, l := range lab.Links {
-		fmt.Fprintf(&b, "  %s ---|\"%s - %s\"| %s\n", id[l.A.Node], l.A.Interface, l.B.Interface, id[l.B.Node])
+		arrow := "---"
+		if l.Tunnel != TunnelNone {
+			arrow = "-.-"
+		}
+		text := append([]string{l.A.Interface + " - " + l.B.Interface}, linkText(l)...)
+		fmt.Fprintf(&b, "  %s %s|\"%s\"| %s\n", id[l.A.Node], arrow, strings.Join(text, "<br/>"), id[l.B.Node])
 	}
 	return b.String()
 }
@@ -55,14 +68,49 @@ func nodeText(lab *Lab, n Node) []string {
 	lines = append(lines, n.IPv4.String())
 	for _, c := range chipsOf(lab, n.Name) {
 		lines = append(lines, c.title)
+		if c.image != "" {
+			lines = append(lines, c.image)
+		}
 	}
 	return lines
+}
+
+// linkText returns what a picture says of a link beside its ends, line by
+// line; nothing of a plain cable.
+func linkText(l Link) []string {
+	var lines []string
+	if l.Tunnel != TunnelNone {
+		lines = append(lines, string(l.Tunnel))
+	}
+	if l.Character != (Character{}) {
+		lines = append(lines, strings.Split(l.Character.String(), ", ")...)
+	}
+	return lines
+}
+
+// maxImageText bounds what a picture shows of an image's name, in characters.
+const maxImageText = 40
+
+// imageText is an image in a picture: without its registry and folder, and
+// without what some kind of picture would have to escape.
+func imageText(image string) string {
+	r := []rune(image[strings.LastIndexByte(image, '/')+1:])
+	for i, c := range r {
+		if !strings.ContainsRune(" ._:@-", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c) {
+			r[i] = '?'
+		}
+	}
+	if len(r) > maxImageText {
+		r = append(r[:maxImageText-1], '…')
+	}
+	return string(r)
 }
 
 // chip is one thing that runs on a host.
 type chip struct {
 	title string
-	lines []string // its upstreams
+	image string   // that a service runs, or ""
+	lines []string // its image and its upstreams
 	kind  chipKind
 }
 
@@ -84,13 +132,19 @@ func chipsOf(lab *Lab, host string) []chip {
 		if s.Service != s.Name {
 			title += " (" + s.Service + ")"
 		}
-		out = append(out, chip{fmt.Sprintf("%s :%d", title, s.Port), upstreamLines(s.Upstreams), serviceChip})
+		k := chip{title: fmt.Sprintf("%s :%d", title, s.Port), kind: serviceChip}
+		if s.Image != "" {
+			k.image = imageText(s.Image)
+			k.lines = append(k.lines, k.image)
+		}
+		k.lines = append(k.lines, upstreamLines(s.Upstreams)...)
+		out = append(out, k)
 	}
 	if lab.Client != nil && lab.Client.Node == host {
-		out = append(out, chip{"load client", upstreamLines(lab.Client.Upstreams), clientChip})
+		out = append(out, chip{title: "load client", lines: upstreamLines(lab.Client.Upstreams), kind: clientChip})
 	}
 	if lab.Mesh.Server == host {
-		out = append(out, chip{"Consul server", nil, serverChip})
+		out = append(out, chip{title: "Consul server", kind: serverChip})
 	}
 	return out
 }

@@ -17,6 +17,7 @@ const (
 	columnGap = 24.0
 	rowGap    = 76.0
 	laneGap   = 9.0
+	linkLine  = 11.0 // of text at a link; the gap has room for one
 	tabHeight = 15.0
 	tabPitch  = 30.0 // of ports along a switch
 	titleSize = 54.0 // height of the picture's head

@@ -12,13 +12,16 @@ func (l *layout) place(root string) {
 	for _, b := range l.boxes {
 		rows = max(rows, b.row+1)
 	}
-	heights, lanes := make([]float64, rows), make([]int, rows)
+	heights, lanes, texts := make([]float64, rows), make([]int, rows), make([]int, rows)
 	for _, b := range l.boxes {
 		heights[b.row] = max(heights[b.row], b.h)
 	}
 	for i, k := range l.lab.Links {
-		if !l.tree[i] {
-			lanes[min(l.byName[k.A.Node].row, l.byName[k.B.Node].row)]++
+		row := min(l.byName[k.A.Node].row, l.byName[k.B.Node].row)
+		if l.tree[i] {
+			texts[row] = max(texts[row], len(linkText(k))-1)
+		} else {
+			lanes[row]++
 		}
 	}
 	y := margin + titleSize
@@ -26,7 +29,7 @@ func (l *layout) place(root string) {
 	for r := range rows {
 		tops[r] = y
 		if heights[r] > 0 {
-			y += heights[r] + rowGap + laneGap*float64(lanes[r])
+			y += heights[r] + rowGap + laneGap*float64(lanes[r]) + linkLine*float64(texts[r])
 		}
 	}
 	for _, b := range l.boxes {

@@ -41,13 +41,20 @@ func SVG(lab *Lab) []byte {
 	c.rect(0.5, 0.5, l.width-1, l.height-1, 8, groundColour, frameColour)
 	c.text(margin, margin+16, 17, inkColour, `font-weight="bold"`, lab.Name)
 	c.text(margin, margin+35, 12, faintColour, "", headLine(lab))
-	for _, line := range l.lines {
+	for i, line := range l.lines {
 		points := make([]string, len(line.points))
 		for i, p := range line.points {
 			points[i] = fmt.Sprintf("%.1f,%.1f", p[0], p[1])
 		}
-		fmt.Fprintf(&c.b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.8" stroke-linejoin="round"/>`+"\n",
-			strings.Join(points, " "), lineColour)
+		more := ""
+		if lab.Links[i].Tunnel != TunnelNone {
+			more = ` stroke-dasharray="7 5"`
+		}
+		fmt.Fprintf(&c.b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="1.8" stroke-linejoin="round"%s/>`+"\n",
+			strings.Join(points, " "), lineColour, more)
+	}
+	for i, line := range l.lines { // above all lines
+		c.linkLabel(line, linkText(lab.Links[i]))
 	}
 	for _, b := range l.boxes {
 		c.box(b)
@@ -95,6 +102,31 @@ func (c *canvas) box(b *box) {
 			c.text(b.x+1.7*hostPadding, y+15+chipLine*float64(i+1), 11, faintColour, "", s)
 		}
 		y += h + chipGap
+	}
+}
+
+// linkLabel writes what a link says on its way: beyond its middle, where the
+// links of a switch are farther apart, or along its lane.
+func (c *canvas) linkLabel(l line, text []string) {
+	if len(text) == 0 {
+		return
+	}
+	n := len(l.points)
+	from, to, t := l.points[n/2-1], l.points[n/2], 0.6
+	switch {
+	case n > 2:
+		t, text = 0.5, []string{strings.Join(text, ", ")}
+	case len(text) > 1:
+		t = 0.5
+	}
+	x, y := from[0]+t*(to[0]-from[0]), from[1]+t*(to[1]-from[1])
+	w, h := 0.0, linkLine*float64(len(text))
+	for _, s := range text {
+		w = max(w, textWidth(s, labelPerRune)+4)
+	}
+	c.rect(x-w/2, y-h/2, w, h, 2, groundColour, groundColour)
+	for i, s := range text {
+		c.middle(x, y-h/2+linkLine*float64(i+1)-2, 10, faintColour, "", s)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 func TestPictures(t *testing.T) {
-	files := map[string]string{"full.good": "testdata/full.good.yaml"}
+	files := map[string]string{"full.good": "testdata/full.good.yaml", "machines.good": "testdata/machines.good.yaml"}
 	for _, name := range []string{"hashicups", "hashicups-single-node", "protocols", "single-upstream"} {
 		files[name] = "../labs/catalogue/" + name + "/lab.yaml"
 	}
@@ -28,7 +28,9 @@ func TestPictures(t *testing.T) {
 			golden(t, "testdata/"+name+".mmd", []byte(topo.Mermaid(lab)))
 		})
 	}
-	golden(t, "testdata/full.good.svg", topo.SVG(parse(t, string(read(t, files["full.good"])))))
+	for _, name := range []string{"full.good", "machines.good"} {
+		golden(t, "testdata/"+name+".svg", topo.SVG(parse(t, string(read(t, files[name])))))
+	}
 }
 
 // The picture of each lab of the catalogue stands beside its file.
