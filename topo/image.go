@@ -41,6 +41,12 @@ var memoryUnits = map[string]float64{
 // relative to the folder of the lab file.
 func (s Service) IsArchive() bool { return strings.HasSuffix(s.Image, archiveSuffix) }
 
+// IsReference tells whether a text names an image, with a tag or digest if it
+// has one.
+func IsReference(s string) bool {
+	return len(s) <= maxReference && !strings.HasSuffix(s, archiveSuffix) && reference.MatchString(s)
+}
+
 // NeedsDocker tells whether the lab can only run in containers, and why: the
 // first service with an image or with limits, and its line in the file.
 func (lab *Lab) NeedsDocker() (why string, ok bool) {
@@ -83,7 +89,7 @@ func (b *builder) image(t text) string {
 		if strings.ContainsAny(s, "\x00\n") {
 			b.addf(t.place, "image %s must be the path of an archive, in one line", quote(s))
 		}
-	case len(s) > maxReference || !reference.MatchString(s):
+	case !IsReference(s):
 		b.addf(t.place, "image %s must be a name with a tag, as in nginx:1.27 or registry.example/team/shop:v2, or the path of an archive that ends in .tar", quote(s))
 	}
 	return s

@@ -32,9 +32,9 @@ func newImport() *cobra.Command {
 
 The lab file goes to standard output, or to the file that --out names. What was not
 carried over, was changed or is left to you goes to standard error, a line each with
-file and line. Programs of containers cannot be carried over: HashiCups' become
-builtin services, and for others the builtin echo stands in until you write a
-command. docs/import.md has the details.
+file and line. Programs of containers become builtin services where they are
+those of HashiCups. Other images of a compose file stay images, so that the lab needs
+the Docker runtime; for others the builtin echo stands in until you write a command. docs/import.md has the details.
 
 Exit code 2: the source has mistakes, or is in none of these formats.`,
 		Example: `  meshlab import ./lab --out lab.yaml && meshlab up lab.yaml

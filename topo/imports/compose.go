@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"meshlab.dev/meshlab/topo"
 )
 
 // maxReplicas bounds the instances of one service.
@@ -86,7 +88,7 @@ type compose struct {
 var composeHandled = []string{
 	"image", "build", "container_name", "command", "entrypoint", "environment", "ports", "expose", "depends_on", "links",
 	"networks", "mac_address", "scale", "deploy", "extends", "restart", "hostname", "platform", "pull_policy", "tty", "stdin_open",
-	"init", "labels", "logging", "stop_grace_period", "stop_signal", "profiles", "user", "working_dir",
+	"init", "cpus", "mem_limit", "labels", "logging", "stop_grace_period", "stop_signal", "profiles", "user", "working_dir",
 }
 
 func (c *compose) service(k key, s types.ServiceConfig, project *types.Project) {
@@ -106,6 +108,7 @@ func (c *compose) service(k key, s types.ServiceConfig, project *types.Project) 
 	r := run{at: at{c.file, k.value.lineOf("image")}, name: k.name, postgres: img.postgres, publish: -1}
 	c.listen(&r, k, s, img)
 	c.calls(&r, k, s, project)
+	c.container(&r, k, s, img)
 	if !img.consul && len(img.builtins) == 0 {
 		if silent = r.port == 0 && len(r.calls) == 0 && !c.called(k.name, project); silent {
 			c.notef(r.at, "%s is a host without a service: it names no port, and calls nothing", k.name)
@@ -169,6 +172,9 @@ func (c *compose) run(dev *device, r run, img image, s types.ServiceConfig) {
 			}
 			c.runs = append(c.runs, &one)
 		}
+	case s.Build == nil && topo.IsReference(s.Image):
+		r.image = s.Image
+		c.runs = append(c.runs, &r)
 	default:
 		r.standIn = whatRuns(s)
 		r.hint = append(slices.Clone([]string(s.Entrypoint)), s.Command...)
@@ -299,14 +305,13 @@ func (c *compose) calls(r *run, k key, s types.ServiceConfig, project *types.Pro
 		if v == nil || !variableName.MatchString(name) {
 			continue
 		}
-		value := literal(*v)
 		for _, m := range calledAt.FindAllStringSubmatch(*v, -1) {
 			if _, ok := project.Services[m[1]]; ok && m[1] != k.name {
 				add(m[1])
-				value = strings.ReplaceAll(value, m[1]+":"+m[2], template(serviceName(m[1])))
+				r.refs = append(r.refs, ref{m[1] + ":" + m[2], m[1]})
 			}
 		}
-		r.env = append(r.env, variable{name, value})
+		r.setenv(name, literal(*v))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // run is a program of the source that becomes a service.
@@ -15,13 +16,25 @@ type run struct {
 	builtin  string   // "": command, or a stand-in
 	command  []string // with templates where it has them
 	standIn  string   // what the builtin echo stands for; "": it does not
+	image    string   // that a container runs, with command in the place of its own
+	limits   limits   // of that container
 	postgres bool     // a Postgres, which may be that of HashiCups
 
 	port    int        // 0: not stated
-	env     []variable // for command, and in the comment of a stand-in
+	env     []variable // for command and image, and in the comment of a stand-in
+	refs    []ref      // what stands in env for services
 	hint    []string   // words of the command that a stand-in had
 	calls   []string   // names of services in the source
 	publish int        // -1: not published; 0: any free port
+}
+
+// ref is host:port in the variables of a program, for a service of the source.
+type ref struct{ text, given string }
+
+// limits bound a container; 0: nothing does.
+type limits struct {
+	cpus   float64
+	memory int64 // bytes
 }
 
 // service is an instance of a service in the lab.
@@ -31,6 +44,7 @@ type service struct {
 	service   string
 	port      int
 	env       []variable
+	was       []variable // what a stand-in's program had
 	upstreams []upstream
 	lost      bool // left out
 }
@@ -90,11 +104,15 @@ func (m *mesh) databases() {
 	for _, s := range m.services {
 		if s.postgres && wanted {
 			m.notef(s.at, "Postgres on %s becomes the builtin %s, with the nine coffees in it: tables of its own are not carried over", s.dev.given, productDB)
-			s.builtin, s.command, s.standIn, wanted = productDB, nil, "", false
+			s.builtin, s.image, s.limits, s.command, s.standIn, wanted = productDB, "", limits{}, nil, "", false
 		}
 	}
 	told := map[string]bool{}
 	for _, s := range m.services {
+		if s.image != "" && !told[""] {
+			told[""] = true
+			m.notef(s.at, "images run in containers: bring the lab up with the Docker runtime")
+		}
 		if s.standIn != "" && !told[s.given()] {
 			told[s.given()] = true // instances are told once
 			m.notef(s.at, "%s: the builtin echo stands in for %s; write a command of your own", s.given(), s.standIn)
@@ -167,12 +185,15 @@ func (m *mesh) listen() {
 		}
 		if s.port == 0 {
 			s.port = 8080
+			if s.image != "" {
+				m.notef(s.at, "%s names no port: write the one at which it listens in the place of %d", s.given(), s.port)
+			}
 		}
 		if m.ports[s.dev] == nil {
 			m.ports[s.dev] = map[int]bool{}
 		}
 		if m.ports[s.dev][s.port] {
-			if len(s.command) > 0 {
+			if len(s.command) > 0 || s.image != "" {
 				m.notef(s.at, "%s is left out: port %d of %s is taken already", s.given(), s.port, s.dev.given)
 				s.lost = true
 				continue
@@ -243,15 +264,61 @@ func (m *mesh) upstreams() {
 				}
 			}
 		}
+		own := s.resolve(named)
 		if s.standIn != "" {
+			s.was = own
 			s.env = append(s.env, variable{"NAME", s.service})
 			if first != nil {
 				s.env = append(s.env, variable{"UPSTREAM_URI", "http://" + template(first.service)})
 			}
 		} else {
-			s.env = append(s.env, s.run.env...)
+			s.env = append(s.env, own...)
 		}
 	}
+}
+
+// resolve returns the variables of the program, with templates in the place of
+// the services that it calls.
+func (s *service) resolve(named map[string][]*service) []variable {
+	out := slices.Clone(s.run.env)
+	for _, r := range s.refs {
+		for _, to := range named[r.given] {
+			if slices.ContainsFunc(s.upstreams, func(u upstream) bool { return u.service == to.service }) {
+				for i := range out {
+					out[i].value = replaceWhole(out[i].value, r.text, template(to.service))
+				}
+				break
+			}
+		}
+	}
+	return out
+}
+
+// replaceWhole replaces host:port where it stands by itself: not api:80 in
+// api:8080, nor in my-api:80.
+func replaceWhole(s, hostPort, by string) string {
+	var b strings.Builder
+	for from := 0; ; {
+		i := strings.Index(s[from:], hostPort)
+		if i < 0 {
+			return b.String() + s[from:]
+		}
+		i += from
+		end := i + len(hostPort)
+		begins := i == 0 || !strings.ContainsRune("_.-", rune(s[i-1])) && !alphanumeric(s[i-1])
+		ends := end == len(s) || s[end] < '0' || s[end] > '9'
+		b.WriteString(s[from:i])
+		if begins && ends {
+			b.WriteString(by)
+		} else {
+			b.WriteString(hostPort)
+		}
+		from = end
+	}
+}
+
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // template is an upstream in a value of the environment.

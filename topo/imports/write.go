@@ -149,10 +149,10 @@ func (s *service) write(say sayer) {
 		if len(s.hint) > 0 {
 			say("  # It was started as: %s", oneLine(strings.Join(s.hint, " ")))
 		}
-		if len(s.run.env) > 0 {
+		if len(s.was) > 0 {
 			say("  # Its variables were:")
 		}
-		for _, v := range s.run.env {
+		for _, v := range s.was {
 			say("  #   %s", oneLine(scalar(v.name)+": "+scalar(oneLine(v.value))))
 		}
 	}
@@ -164,14 +164,20 @@ func (s *service) write(say sayer) {
 	switch {
 	case s.builtin != "":
 		say("    builtin: %s", s.builtin)
-	case len(s.command) > 0:
+	case s.image != "":
+		say("    image: %s", scalar(s.image))
+	case len(s.command) == 0:
+		say("    builtin: %s", echo)
+	}
+	if s.builtin == "" && len(s.command) > 0 {
 		var words []string
 		for _, w := range s.command {
 			words = append(words, scalar(w))
 		}
 		say("    command: [%s]", strings.Join(words, ", "))
-	default:
-		say("    builtin: %s", echo)
+	}
+	if s.limits != (limits{}) {
+		say("    limits: %s", s.limits)
 	}
 	if len(s.env) > 0 {
 		say("    environment:")
@@ -187,6 +193,22 @@ func (s *service) write(say sayer) {
 	} else if s.publish > 0 {
 		say("    publish: %d", s.publish)
 	}
+}
+
+// String is the limits as YAML.
+func (l limits) String() string {
+	var out []string
+	if l.cpus > 0 {
+		out = append(out, "cpus: "+strconv.FormatFloat(l.cpus, 'f', -1, 64))
+	}
+	switch m := l.memory; {
+	case m == 0:
+	case m%(1<<20) == 0:
+		out = append(out, fmt.Sprintf("memory: %dMiB", m>>20))
+	default:
+		out = append(out, fmt.Sprintf("memory: %d.%03dkB", m/1000, m%1000))
+	}
+	return "{ " + strings.Join(out, ", ") + " }"
 }
 
 func upstreamText(list []upstream) string {
