@@ -1,0 +1,313 @@
+// Package dockertest gives tests a Docker engine. They use the one that
+// MESHLAB_DOCKER_SOCKET names, or the one that this machine runs, and where
+// there is none they run one of their own: with its own folders and socket,
+// without networks, in PID and mount namespaces of its own, so that its
+// containers and mounts end with it whatever happens.
+package dockertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"meshlab.dev/meshlab/orchestrate/docker"
+)
+
+// Timeout bounds each wait of a test; a busy machine needs some of it.
+const Timeout = 2 * time.Minute
+
+// SocketVariable names the environment variable with the path of the socket of
+// the engine to use.
+const SocketVariable = "MESHLAB_DOCKER_SOCKET"
+
+// shared is the engine of this test program.
+var shared struct {
+	sync.Mutex
+	daemon *daemon
+	socket string
+	err    error
+}
+
+// Main runs the tests, ends the engine that they have used if it is their own,
+// and returns the exit code: func TestMain(m *testing.M) {
+// os.Exit(dockertest.Main(m)) }.
+func Main(m *testing.M) int {
+	code := m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.daemon == nil {
+		return code
+	}
+	if err := shared.daemon.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "end the tests' Docker engine:", err)
+		return max(code, 1)
+	}
+	return code
+}
+
+// Socket returns the path of the socket of an engine that this program's tests
+// share. Their TestMain must call Main.
+func Socket(t testing.TB) string {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.socket == "" && shared.err == nil {
+		shared.socket, shared.daemon, shared.err = find(t.Context())
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.socket
+}
+
+// Engine returns a connection to the engine of Socket, closed when the test
+// ends.
+func Engine(t testing.TB) *docker.Engine {
+	t.Helper()
+	return open(t, Socket(t))
+}
+
+// Own starts an engine for this test alone. The returned function ends it
+// before the test does: it kills, and waits until all that it ran is gone.
+func Own(t testing.TB) (e *docker.Engine, kill func()) {
+	t.Helper()
+	d, err := start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		if err := d.stop(); err != nil {
+			t.Errorf("end the test's Docker engine: %v", err)
+		}
+	})
+	t.Cleanup(kill)
+	return open(t, d.socket), kill
+}
+
+func open(t testing.TB, socket string) *docker.Engine {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
+	defer cancel()
+	e, err := docker.Open(ctx, docker.Config{Socket: socket, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+// find returns the socket of an engine that runs, or starts one.
+func find(ctx context.Context) (string, *daemon, error) {
+	if socket := os.Getenv(SocketVariable); socket != "" {
+		return socket, nil, nil
+	}
+	if e, err := docker.Open(ctx, docker.Config{}); err == nil {
+		defer e.Close()
+		return e.Socket(), nil, nil
+	}
+	d, err := start(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.socket, d, nil
+}
+
+// daemon is an engine of the tests' own.
+type daemon struct {
+	dir    string
+	socket string
+	cgroup string // name of the cgroups that its containers are in
+	log    bytes.Buffer
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when it has ended
+}
+
+// hideFolders gives the engine a /run and an /etc/docker of its own, so that it
+// leaves nothing there and meets no other engine's parts; the state of labs
+// stays where it was. $0 is the engine's folder, $@ the command.
+const hideFolders = `
+mkdir "$0/run"
+mount --rbind /run "$0/run"
+mount -t tmpfs none /run
+ln -s "$0/run/meshlab" /run/meshlab
+if [ -d /etc/docker ]; then mount -t tmpfs none /etc/docker; fi
+exec "$@"`
+
+// start starts an engine and waits until it answers.
+func start(ctx context.Context) (*daemon, error) {
+	dockerd, err := exec.LookPath("dockerd")
+	if err != nil {
+		dockerd = "/usr/sbin/dockerd" // not on everybody's PATH
+	}
+	if _, err := os.Stat(dockerd); err != nil {
+		return nil, errors.New("no dockerd: .ci/testdeps installs it")
+	}
+	// A path of a socket has at most 107 bytes (unix(7)).
+	dir, err := os.MkdirTemp("", "dockertest")
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{
+		dir: dir, socket: filepath.Join(dir, "docker.sock"), cgroup: filepath.Base(dir), done: make(chan struct{}),
+	}
+	driver, err := storageDriver(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	settings := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(settings, []byte("{}"), 0o600); err != nil { // the machine's settings are not for this one
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	d.cmd = exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "slave", "--kill-child", "--",
+		"sh", "-ec", hideFolders, dir,
+		dockerd, "--config-file", settings, "--host", "unix://"+d.socket,
+		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
+		"--storage-driver", driver, "--cgroup-parent", "/"+d.cgroup,
+		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// The signal comes when the thread ends that started it (prctl(2)).
+		runtime.LockOSThread()
+		err := d.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = d.cmd.Wait() // how it ended is in its log
+			close(d.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, errors.Join(fmt.Errorf("start dockerd: %w", err), os.RemoveAll(dir))
+	}
+	if err := d.await(ctx); err != nil {
+		return nil, errors.Join(err, d.stop())
+	}
+	return d, nil
+}
+
+// await waits until the engine answers.
+func (d *daemon) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	for {
+		e, err := docker.Open(ctx, docker.Config{Socket: d.socket})
+		if err == nil {
+			return e.Close()
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-d.done:
+			return fmt.Errorf("dockerd ended; it printed:\n%s", d.log.String())
+		case <-ctx.Done():
+			stopErr := d.stop() // it writes to the log no more
+			return errors.Join(fmt.Errorf("dockerd does not answer: %w; it printed:\n%s", err, d.log.String()), stopErr)
+		}
+	}
+}
+
+// stop ends the engine and removes what it has made. All of its processes and
+// mounts are in namespaces that end with it.
+func (d *daemon) stop() error {
+	_ = d.cmd.Process.Kill()
+	<-d.done
+	return errors.Join(d.removeCgroups(), os.RemoveAll(d.dir))
+}
+
+// removeCgroups removes the cgroups of the containers, which the kernel keeps.
+func (d *daemon) removeCgroups() error {
+	var roots []string
+	for _, pattern := range []string{"/sys/fs/cgroup/" + d.cgroup, "/sys/fs/cgroup/*/" + d.cgroup} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		roots = append(roots, found...)
+	}
+	deadline := time.Now().Add(Timeout)
+	for _, root := range roots {
+		for {
+			err := removeCgroup(root)
+			if err == nil {
+				break
+			}
+			// A cgroup is busy until the kernel has buried its last process.
+			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// removeCgroup removes a cgroup with those below it: folders alone, the files
+// go with them (cgroups(7)).
+func removeCgroup(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeCgroup(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// storageDriver chooses the driver for a data folder: overlay2 needs a file
+// system other than the one it makes itself.
+func storageDriver(dir string) (string, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return "", fmt.Errorf("look at %s: %w", dir, err)
+	}
+	if st.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		return "vfs", nil
+	}
+	return "overlay2", nil
+}
+
+// Mounts lists what the tests' own engine has mounted, one line of
+// /proc/PID/mounts each, and those of containers that this program sees.
+func Mounts(t testing.TB) []string {
+	t.Helper()
+	shared.Lock()
+	d := shared.daemon
+	shared.Unlock()
+	if d == nil {
+		return nil
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", d.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, d.dir) {
+			all = append(all, strings.TrimSpace(line))
+		}
+	}
+	return all
+}
