@@ -61,6 +61,7 @@ var importRules = []edge{
 	{"orchestrate/process", []string{"orchestrate/netns"}, "processes start inside network namespaces; what they are is others' business"},
 	{"orchestrate/tap", []string{"orchestrate/netns"}, "sees packets; what they mean is others' business"},
 	{"orchestrate/link", []string{"orchestrate/netns", "topo"}, "links join network namespaces"},
+	{"orchestrate/shape", []string{"orchestrate/netns", "topo"}, "is given pairs of devices; what a lab is it does not know"},
 	{"orchestrate/ovs", []string{"orchestrate/process", "topo"}, "Open vSwitch is processes and a database"},
 	{"orchestrate/consul/...", []string{"orchestrate/process", "orchestrate/consul", "topo"}, "Consul is processes and an API"},
 	{"orchestrate/connect", []string{"orchestrate/process", "orchestrate/consul", "topo"}, "sidecars need the agents of their hosts"},

@@ -1,0 +1,68 @@
+//go:build integration
+
+package shape
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// oneWay sends n datagrams from A to B, with pauses, and returns how long each
+// took: from just before it is handed to the kernel to the kernel's time of its
+// reception. So it is the link that is measured, and not how soon the receiver
+// wakes up. Lost ones are left out.
+func (r rig) oneWay(t testing.TB, n int, pause time.Duration) []time.Duration {
+	t.Helper()
+	to, from := listen(t, r.b, r.addrB), listen(t, r.a, r.addrA)
+	defer from.Close()
+	defer to.Close()
+	raw, err := to.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 64)
+	for range n {
+		begin := time.Now()
+		binary.NativeEndian.PutUint64(buf, uint64(begin.UnixNano()))
+		if _, err := from.WriteToUDPAddrPort(buf, udpAddr(to)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(pause) // the distance of datagrams, not a wait for something
+	}
+	var all []time.Duration
+	control := make([]byte, controlSize)
+	for {
+		if err := to.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, oob, _, _, err := to.ReadMsgUDPAddrPort(buf, control)
+		if err != nil {
+			return all
+		}
+		at := timestamp(control[:oob])
+		if n < 8 || at.IsZero() {
+			t.Fatalf("%d bytes at %v", n, at)
+		}
+		all = append(all, time.Duration(at.UnixNano()-int64(binary.NativeEndian.Uint64(buf))))
+	}
+}
+
+// quantile of values, which it sorts.
+func quantile(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)-1, int(q*float64(len(all))))]
+}
