@@ -67,6 +67,7 @@ var importRules = []edge{
 	{"orchestrate/connect", []string{"orchestrate/process", "orchestrate/consul", "topo"}, "sidecars need the agents of their hosts"},
 	{"orchestrate/docker/dockertest", []string{"orchestrate/docker"}, "an engine for tests"},
 	{"orchestrate/docker", []string{"topo"}, "a Docker engine: containers and images; links and processes of a lab are others' business"},
+	{"orchestrate/fault", []string{"scenarios", "topo"}, "finds what a fault strikes and ends it in time; how it is done is handed in"},
 	{"orchestrate/doctor", []string{"orchestrate/consul", "orchestrate/ovs"}, "asks the parts what they need of the machine"},
 	{"orchestrate/supervisor", []string{"orchestrate/...", "controller/...", "scenarios/...", "labs/...", "topo"},
 		"runs inside the lab and wires its parts there, as cmd does outside"},

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/controller/explain"
+	"meshlab.dev/meshlab/orchestrate/fault"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
 )
@@ -36,8 +37,9 @@ type Config struct {
 
 // Supervisor is a lab from the inside.
 type Supervisor struct {
-	cfg Config
-	log *slog.Logger
+	cfg    Config
+	log    *slog.Logger
+	faults *fault.Book
 
 	mu      sync.Mutex
 	req     UpRequest
@@ -72,6 +74,7 @@ func Run(ctx context.Context, cfg Config) error {
 		mux.Handle("GET "+path, explain.Forward(controllerSocket))
 	}
 	mux.HandleFunc("POST /load", s.serveLoad)
+	s.handleFaults(mux)
 	mux.Handle("/taps", &taps{supervisor: s})
 	server := &http.Server{
 		Handler:           mux,

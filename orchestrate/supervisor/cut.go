@@ -1,0 +1,77 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+
+	"meshlab.dev/meshlab/orchestrate/fault"
+	"meshlab.dev/meshlab/orchestrate/ovs"
+	"meshlab.dev/meshlab/scenarios"
+	"meshlab.dev/meshlab/topo"
+)
+
+// links cuts or degrades the links that a fault strikes.
+func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.Context) error, err error) {
+	if len(s.Links) == 0 {
+		return nil, nil //nolint:nilnil // there is nothing to undo
+	}
+	if s.Fault.Kind == scenarios.Degrade {
+		return nil, errors.New("links cannot be degraded yet")
+	}
+	var done []topo.Link
+	undo = func(ctx context.Context) error {
+		var errs []error
+		for _, l := range done {
+			errs = append(errs, b.setLink(ctx, l, true))
+		}
+		return errors.Join(errs...)
+	}
+	for _, l := range s.Links {
+		if err := b.setLink(ctx, l, false); err != nil {
+			return undo, err
+		}
+		done = append(done, l)
+	}
+	return undo, nil
+}
+
+// setLink makes a link carry nothing, or frames again. The host at the end of
+// a cable keeps its addresses and sees no carrier.
+func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
+	for _, ends := range [][2]topo.Endpoint{{l.A, l.B}, {l.B, l.A}} {
+		if host := ends[0]; host.Port == 0 { // its switch's end has its name
+			return setDevice(host.Node, carries)
+		}
+	}
+	db, err := ovs.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", fault.LinkName(l), err)
+	}
+	defer db.Close()
+	set := db.CutPatch
+	if carries {
+		set = db.JoinPatch
+	}
+	if err := set(ctx, patchName(l.A), patchName(l.B)); err != nil {
+		return fmt.Errorf("link %s: %w", fault.LinkName(l), err)
+	}
+	return nil
+}
+
+func setDevice(name string, up bool) error {
+	device, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find network device %s: %w", name, err)
+	}
+	set, what := netlink.LinkSetDown, "down"
+	if up {
+		set, what = netlink.LinkSetUp, "up"
+	}
+	if err := set(device); err != nil {
+		return fmt.Errorf("set network device %s %s: %w", name, what, err)
+	}
+	return nil
+}
