@@ -118,7 +118,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 			root.AddCommand(c)
 		}
 	}
-	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph())
+	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph(), newFault())
 	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace())
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
 	add("other", newDoctor(), newController())

@@ -1,0 +1,113 @@
+//go:build integration
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"meshlab.dev/meshlab/orchestrate/fault"
+)
+
+// TestFaultVerb breaks each kind of thing in a lab, sees that requests feel
+// it, and that they are answered again when the fault has ended.
+func TestFaultVerb(t *testing.T) {
+	l := root(t).up(t, "outage", "hashicups")
+	coffees := func(t *testing.T) error {
+		menu, err := l.prices(t, "client", "http://192.168.1.250:9191/api")
+		if err == nil && len(menu) != 9 {
+			err = fmt.Errorf("%d coffees", len(menu))
+		}
+		return err
+	}
+	answered := func(t *testing.T) {
+		t.Helper()
+		eventually(t, 30*time.Second, func() error { return coffees(t) })
+	}
+	for name, tc := range map[string]struct {
+		args   []string
+		struck string // what more than the target
+		felt   bool
+	}{
+		"kill a service":    {[]string{"kill", "product-api"}, "", true},
+		"kill the database": {[]string{"kill", "product-db"}, "", true},
+		"kill a host":       {[]string{"kill", "h2"}, "(consul@h2, product-api, h2-s1)", true},
+		"kill the switches": {[]string{"kill", "ovs-vswitchd"}, "", true},
+		"kill controller":   {[]string{"kill", "controller"}, "", false},
+		"kill an agent":     {[]string{"kill", "consul@h2"}, "", false},
+		"pause a service":   {[]string{"pause", "public-api"}, "", true},
+		"pause the backend": {[]string{"pause", "product-db"}, "", true},
+		"cut a cable":       {[]string{"cut", "s2-db1"}, "(db1-s2)", true},
+		"cut between":       {[]string{"cut", "s1-s3"}, "", true},
+		"partition":         {[]string{"partition", "s1,s3", "s2"}, "(s2-s3)", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answered(t)
+			begun := l.ok(t, append(append([]string{"fault"}, tc.args...), "--for", "0", "--lab", l.name)...)
+			if !strings.Contains(begun, strings.Join(tc.args, " ")) || !strings.Contains(begun, tc.struck) {
+				t.Errorf("it says %q", begun)
+			}
+			switch err := coffees(t); {
+			case tc.felt && err == nil:
+				t.Error("the request was answered all the same")
+			case !tc.felt && err != nil:
+				t.Errorf("the request felt it: %v", err)
+			}
+			again := append(append([]string{"fault"}, tc.args...), "--lab", l.name)
+			l.fails(t, exitFailed, again, "under a fault already", "meshlab fault undo")
+			if ended := l.ok(t, "fault", "undo", "--all", "--lab", l.name); !strings.Contains(ended, "has ended, after") {
+				t.Errorf("it says %q", ended)
+			}
+			answered(t)
+		})
+	}
+
+	t.Run("ends by itself", func(t *testing.T) {
+		var e fault.Entry
+		decode(t, l.ok(t, "fault", "kill", "product-api", "--for", "1s", "--lab", l.name, "--output", "json"), &e)
+		if !e.On() || e.Until == nil || coffees(t) == nil {
+			t.Errorf("it is not on: %+v", e)
+		}
+		eventually(t, 20*time.Second, func() error {
+			var all []fault.Entry
+			decode(t, l.ok(t, "fault", "list", "--lab", l.name, "--output", "json"), &all)
+			if e = all[len(all)-1]; e.On() {
+				return errors.New("it is on")
+			}
+			return nil
+		})
+		if took := e.Ended.Sub(e.Began); took < time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+		answered(t)
+	})
+
+	t.Run("what cannot be", func(t *testing.T) {
+		for _, tc := range []struct {
+			args []string
+			code int
+			want []string
+		}{
+			{[]string{"kill", "s1"}, exitFailed, []string{"one process, ovs-vswitchd", "switches: isolated"}},
+			{[]string{"kill", "payment"}, exitFailed, []string{"no process and no node", "payments"}},
+			{[]string{"cut", "h1-h2"}, exitFailed, []string{"no such link", "h1-s1"}},
+			{[]string{"partition", "s1,s2", "s2"}, exitUsage, []string{"s2 is in both groups"}},
+			{[]string{"partition", "s1", "s2"}, exitFailed, []string{"s3 would still join them"}},
+			{[]string{"undo"}, exitUsage, []string{"--all"}},
+			{[]string{"undo", "99"}, exitFailed, []string{"no such fault", "meshlab fault list"}},
+			{[]string{"kill", "payments", "--for", "25h"}, exitUsage, []string{"24h"}},
+		} {
+			l.fails(t, tc.code, append(append([]string{"fault"}, tc.args...), "--lab", l.name), tc.want...)
+		}
+	})
+
+	t.Run("down while faults are on", func(t *testing.T) {
+		l.ok(t, "fault", "pause", "h1", "--for", "0", "--lab", l.name)
+		l.ok(t, "fault", "kill", "controller", "--for", "0", "--lab", l.name)
+		l.ok(t, "fault", "partition", "s1,s3", "s2", "--for", "0", "--lab", l.name)
+		l.ok(t, "down", l.name)
+	})
+}
