@@ -6,7 +6,7 @@ OUT     := results/demo
 MESHES  := direct,ovs,consul-connect
 LABS    := hashicups hashicups-single-node
 FUZZ    := 60s
-ROUNDS  := 50
+ROUNDS  := 100
 TESTS   := ./...
 
 # Git refuses to tell the version of a tree that belongs to another user, and
@@ -58,8 +58,8 @@ fuzz: ## run each fuzz target for FUZZ=60s
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ) "$$(dirname $$file)"; \
 	done
 
-crash: deps ## bring a lab up, kill a random process of it, take it down, see that nothing is left: ROUNDS=50 times
-	go test -tags integration -count 1 -timeout 90m -v -run '^TestCrash$$' ./cmd/meshlab -crash.rounds $(ROUNDS)
+crash: deps ## kill a random process while a lab comes up, runs, is measured or taken down, see that nothing is left: ROUNDS=100 times
+	go test -tags integration -count 1 -timeout 120m -v -run '^TestCrash$$' ./cmd/meshlab -crash.rounds $(ROUNDS) -crash.limit 0
 
 clean: ## remove what was built and measured
 	rm -rf bin results

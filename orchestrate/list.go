@@ -30,8 +30,10 @@ const (
 type Entry struct {
 	// Record has the name alone when there is none, or none that can be read.
 	Record
+	Dir       string    `json:"dir"` // its state folder
 	Condition Condition `json:"state"`
 	Problem   string    `json:"problem,omitempty"` // what is wrong with the record; "": nothing
+	Orphan    bool      `json:"orphan,omitempty"`  // it lives, and its state folder has been deleted
 }
 
 // Newer says that a record has fields that this meshlab does not know: what
@@ -72,7 +74,7 @@ func list(root string) ([]Entry, error) {
 // lock, and disturbs nobody. The error says that the folder above is not this
 // user's.
 func (s State) Look() (Entry, error) {
-	var e Entry
+	e := Entry{Dir: s.Dir}
 	if err := checkRoot(filepath.Dir(s.Dir)); err != nil {
 		return e, err
 	}

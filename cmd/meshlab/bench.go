@@ -16,6 +16,9 @@ import (
 	"meshlab.dev/meshlab/topo"
 )
 
+// defaultOut is the folder of results.
+const defaultOut = "results"
+
 // benchFlags is what a user may say about a run.
 type benchFlags struct {
 	meshes      []string
@@ -82,7 +85,7 @@ points to the newest. 'meshlab report' makes a page of them.`,
 	fl.IntSliceVar(&f.connections, "connections", d.Connections, "closed loop: numbers of parallel connections")
 	fl.IntVar(&f.requests, "requests", d.Count, "closed loop: requests per attempt")
 	fl.IntVar(&f.repeats, "repeats", d.Repeats, "closed loop: attempts per cell; the first is kept apart")
-	fl.StringVar(&f.out, "out", "results", "folder of the results")
+	fl.StringVar(&f.out, "out", defaultOut, "folder of the results")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of orders and arrivals (default: random)")
 	return c
 }

@@ -69,7 +69,7 @@ Exit codes: 0 PASS, 3 FAIL (a regression), 4 INCONCLUSIVE; 1 and 2 as ever.`,
 	fl.StringVar(&f.junit, "junit", "", "file to write the verdict to as JUnit's XML")
 	fl.BoolVar(&f.annotate, "annotate", os.Getenv("GITHUB_ACTIONS") == "true", "print GitHub's annotations too (default: inside GitHub Actions)")
 	fl.BoolVar(&f.oneAtATime, "one-at-a-time", false, "never have both labs up at once: trials in ABBA order, which need longer")
-	fl.StringVar(&f.out, "out", "results", "folder of the results")
+	fl.StringVar(&f.out, "out", defaultOut, "folder of the results")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of arrivals and order (default: random)")
 	return c
 }

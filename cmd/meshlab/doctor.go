@@ -13,15 +13,18 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	var install bool
+	var install, fix bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "What this machine has and lacks for labs, and the command that mends it",
 		Long: `Look at everything a lab needs. Each lack comes with one command that mends it.
 --install does what can be done at once: it installs missing packages (as root)
-and builds Consul when it is neither on the PATH nor in the cache.
+and builds Consul when it is neither on the PATH nor in the cache. --fix removes
+what crashes have left: labs that have ended, with their state folders, builds
+and files that were never finished. It touches nothing that lives, and nothing
+that is not meshlab's own for certain.
 Exit code 0: labs can run; 1: something is missing.`,
-		Example: "  meshlab doctor\n  sudo meshlab doctor --install",
+		Example: "  meshlab doctor\n  sudo meshlab doctor --install\n  meshlab doctor --fix",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
@@ -38,6 +41,8 @@ Exit code 0: labs can run; 1: something is missing.`,
 				}
 				findings = doctor.Check(ctx)
 			}
+			left, removed := checkLeftovers(ctx, fix)
+			findings = append(findings, left...)
 			if wantJSON(c) {
 				if err := json.NewEncoder(c.OutOrStdout()).Encode(findings); err != nil {
 					return err
@@ -45,13 +50,14 @@ Exit code 0: labs can run; 1: something is missing.`,
 			} else if err := printFindings(c.OutOrStdout(), findings); err != nil {
 				return err
 			}
-			if !doctor.Usable(findings) {
+			if !doctor.Usable(findings) || !removed {
 				return exitCode(exitFailed)
 			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&install, "install", false, "install missing packages, and build Consul if it is missing")
+	c.Flags().BoolVar(&fix, "fix", false, "remove what crashed labs, builds and measurements have left")
 	return c
 }
 

@@ -52,7 +52,7 @@ is no error. --all removes every lab of this user, those that have ended too.`,
 // toRemove is what the arguments of `down` mean, as it is now.
 func toRemove(names []string, all bool) ([]orchestrate.Entry, error) {
 	if all {
-		return orchestrate.List()
+		return orchestrate.ListAll()
 	}
 	if len(names) == 0 {
 		name, err := onlyLab()
@@ -74,6 +74,11 @@ func toRemove(names []string, all bool) ([]orchestrate.Entry, error) {
 			return nil, err
 		}
 		labs = append(labs, l)
+		for _, o := range orchestrate.Orphans() {
+			if o.Name == n {
+				labs = append(labs, o)
+			}
+		}
 	}
 	return labs, nil
 }
@@ -103,7 +108,12 @@ type failedToEnd struct {
 func remove(ctx context.Context, labs []orchestrate.Entry) removal {
 	r := removal{Removed: []string{}, Labs: []removedLab{}}
 	for _, l := range labs {
-		found, err := supervisor.Remove(ctx, l.Name)
+		found, err := true, error(nil)
+		if l.Orphan {
+			err = supervisor.RemoveOrphan(l)
+		} else {
+			found, err = supervisor.RemoveState(ctx, orchestrate.State{Dir: l.Dir})
+		}
 		switch {
 		case err != nil:
 			r.Failed = append(r.Failed, failedToEnd{l.Name, err.Error()})

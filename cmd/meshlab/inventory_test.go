@@ -79,15 +79,17 @@ func inventory(t *testing.T) []string {
 			add("process", fmt.Sprintf("%d %s", p.pid, p.command))
 		}
 	}
-	spaces, err := filepath.Glob("/proc/[0-9]*/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := map[string]bool{}
-	for _, path := range spaces {
-		if ns, err := os.Readlink(path); err == nil && !seen[ns] {
-			seen[ns] = true
-			add("network namespace", ns)
+	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"} {
+		spaces, err := filepath.Glob("/proc/[0-9]*/ns/" + kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range spaces {
+			if ns, err := os.Readlink(path); err == nil && !seen[ns] {
+				seen[ns] = true
+				add("namespace", ns)
+			}
 		}
 	}
 	links, err := netlink.LinkList()

@@ -48,7 +48,7 @@ the average of Consul Connect that of the mesh in the switches is.`,
 			return reproduce(c, args[0], out, seed, quick)
 		},
 	}
-	c.Flags().StringVar(&out, "out", "results", "folder of the results")
+	c.Flags().StringVar(&out, "out", defaultOut, "folder of the results")
 	c.Flags().Uint64Var(&seed, "seed", 0, "seed of orders and arrivals (default: random)")
 	c.Flags().BoolVar(&quick, "quick", false, "of closed loops only 1 and 8 connections and few requests: shows that all works")
 	return c

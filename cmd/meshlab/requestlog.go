@@ -30,7 +30,7 @@ func newRequestLog(wanted bool, dir, id string) (*requestLog, error) {
 		return nil, nil //nolint:nilnil // a nil log takes nothing
 	}
 	path := filepath.Join(dir, id+".requests.csv.gz")
-	f, err := os.CreateTemp(dir, "."+id+".requests.*")
+	f, err := scenarios.Unfinished(path)
 	if err != nil {
 		return nil, fmt.Errorf("create log of requests: %w", err)
 	}

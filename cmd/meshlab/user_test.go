@@ -68,10 +68,14 @@ func TestOrdinaryUser(t *testing.T) {
 //
 // A process that was killed with its parent is collected by the first process
 // of the machine, which may take a moment.
-func same(t *testing.T, before []string) error {
+func same(t *testing.T, before []string, also ...func(*testing.T) []string) error {
 	t.Helper()
 	for deadline := time.Now().Add(time.Second); ; {
-		diff := difference(before, inventory(t))
+		after := inventory(t)
+		for _, more := range also {
+			after = append(after, more(t)...)
+		}
+		diff := difference(before, after)
 		if len(diff) == 0 {
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -148,11 +149,17 @@ func rollBack(err error, rec orchestrate.Record, claim *orchestrate.Claim) error
 // `up` was killed over, or whose record is broken. The end of ctx ends only
 // the wait for another meshlab that is at work on the same lab.
 func Remove(ctx context.Context, name string) (bool, error) {
-	state := orchestrate.StateOf(name)
+	return RemoveState(ctx, orchestrate.StateOf(name))
+}
+
+// RemoveState is Remove for the lab with that state folder.
+func RemoveState(ctx context.Context, state orchestrate.State) (bool, error) {
+	name := filepath.Base(state.Dir)
 	deadline := time.Now().Add(killWait)
 	for found := false; ; found = true {
 		rec, err := state.Read()
 		if err == nil {
+			found = true // whoever removes the folder then: `up` may be faster
 			if err := rec.Kill(killWait); err != nil {
 				return true, err
 			}
@@ -180,6 +187,23 @@ func Remove(ctx context.Context, name string) (bool, error) {
 		}
 	}
 }
+
+// RemoveEnded removes the state folder of a lab that has ended, and what it
+// names. It never ends a lab: the bool is false when there is none, or one that
+// lives, is coming up, or is being removed by another meshlab.
+func RemoveEnded(state orchestrate.State) (bool, error) {
+	claim, err := state.Lock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, orchestrate.ErrUp):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, claim.Remove()
+}
+
+// RemoveOrphan ends a lab whose state folder has been deleted.
+func RemoveOrphan(e orchestrate.Entry) error { return e.Kill(killWait) }
 
 // preflight names what would make every lab fail, before anything is made.
 func preflight() error {

@@ -1,0 +1,78 @@
+//go:build integration
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// crashMode is what the lab of a round runs on.
+type crashMode struct {
+	name    string
+	lab     string   // name or path
+	address string   // that the load asks, from the client
+	flags   []string // of `up`
+}
+
+func (m crashMode) String() string { return m.name }
+
+// crashModes lists the modes that this machine has.
+func crashModes(*testing.T, person) []crashMode {
+	return []crashMode{{name: "namespaces, shared", lab: "hashicups", address: "192.168.1.250:9190"}}
+}
+
+// processes lists those of the mode's own that are in no lab.
+func (crashMode) processes(*testing.T) []proc { return nil }
+
+// inventory is what the mode can leave behind beside the machine's own.
+func (crashMode) inventory(*testing.T) []string { return nil }
+
+// verb is a verb at work beside the test.
+type verb struct {
+	args  []string
+	cmd   *exec.Cmd
+	text  bytes.Buffer // that it has printed; to be read when it has ended
+	ended chan struct{}
+}
+
+// start types a verb.
+func (c *crash) start(t *testing.T, args ...string) *verb {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*verbLimit)
+	v := &verb{args: args, cmd: c.command(ctx, args...), ended: make(chan struct{})}
+	v.cmd.Stdout, v.cmd.Stderr = &v.text, &v.text
+	stdin, err := v.cmd.StdinPipe() // open as long as the verb runs
+	if err == nil {
+		err = v.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(v.ended)
+		defer cancel()
+		_ = v.cmd.Wait() // how it ended is looked at below
+		_ = stdin.Close()
+	}()
+	c.verbs = append(c.verbs, v)
+	return v
+}
+
+// wait waits for the end of the verb.
+func (v *verb) wait(limit time.Duration) error {
+	select {
+	case <-v.ended:
+		return nil
+	case <-time.After(limit):
+		return fmt.Errorf("meshlab %s has not ended after %v", strings.Join(v.args, " "), limit)
+	}
+}
+
+// ok tells whether a verb that has ended has succeeded.
+func (v *verb) ok() bool { return v.cmd.ProcessState.Success() }
