@@ -23,8 +23,9 @@ import (
 // vSwitch.
 const traceLimit = 30 * time.Second
 
-// appctl runs ovs-appctl with arguments and returns what it printed.
-type appctl func(ctx context.Context, args []string) (string, error)
+// appctl runs ovs-appctl with arguments, at the Open vSwitch that a switch is
+// in, and returns what it printed.
+type appctl func(ctx context.Context, name string, args []string) (string, error)
 
 func newTrace() *cobra.Command {
 	var q explain.Question
@@ -115,8 +116,8 @@ func printTrace(out io.Writer, t explain.Trace, a *explain.Agreement, o explain.
 	return nil
 }
 
-// localAppctl speaks to the Open vSwitch of this machine.
-func localAppctl(ctx context.Context, args []string) (string, error) {
+// localAppctl speaks to the one Open vSwitch of this machine.
+func localAppctl(ctx context.Context, _ string, args []string) (string, error) {
 	program, err := ovs.Program("ovs-appctl")
 	if err != nil {
 		return "", err
@@ -131,9 +132,9 @@ func localAppctl(ctx context.Context, args []string) (string, error) {
 	return string(text), nil
 }
 
-// labAppctl speaks to the Open vSwitch of the lab whose exec socket is given.
+// labAppctl speaks to the Open vSwitches of the lab whose exec socket is given.
 func labAppctl(socket string) appctl {
-	return func(ctx context.Context, args []string) (string, error) {
+	return func(ctx context.Context, name string, args []string) (string, error) {
 		in, err := os.Open(os.DevNull)
 		if err != nil {
 			return "", fmt.Errorf("run ovs-appctl: %w", err)
@@ -154,7 +155,7 @@ func labAppctl(socket string) appctl {
 			read <- result{text, err}
 		}()
 		left := fmt.Sprintf("--timeout=%d", timeoutSeconds(ctx))
-		cmd := supervisor.Command{Args: append([]string{"ovs-appctl", left}, args...), Env: append(os.Environ(), "OVS_RUNDIR="+ovs.RunDir)}
+		cmd := supervisor.Command{Node: name, Args: append([]string{"ovs-appctl", left}, args...), Env: os.Environ()}
 		code, err := supervisor.Exec(socket, cmd, supervisor.Stdio{In: in, Out: writer, Err: writer}, nil)
 		writer.Close()
 		got := <-read

@@ -35,10 +35,11 @@ func (a Agreement) String() string {
 	}
 }
 
-// Check asks Open vSwitch, through run, which gets the arguments of
-// ovs-appctl and returns what it printed, for both ways of a trace. The error
+// Check asks Open vSwitch, through run, for both ways of a trace. Run gets the
+// name of a switch and arguments of ovs-appctl for the Open vSwitch that the
+// switch is in, and returns what that printed. The error
 // is run's, or that of an answer that cannot be read.
-func Check(ctx context.Context, t Trace, run func(ctx context.Context, args []string) (string, error)) (Agreement, error) {
+func Check(ctx context.Context, t Trace, run func(ctx context.Context, name string, args []string) (string, error)) (Agreement, error) {
 	var a Agreement
 	ways := []Way{t.There}
 	if t.Back != nil {
@@ -46,7 +47,7 @@ func Check(ctx context.Context, t Trace, run func(ctx context.Context, args []st
 	}
 	for _, w := range ways {
 		for _, h := range w.Hops {
-			text, err := run(ctx, h.OVS)
+			text, err := run(ctx, h.Switch, h.OVS)
 			if err != nil {
 				return a, fmt.Errorf("ask Open vSwitch about %s: %w", h.Switch, err)
 			}

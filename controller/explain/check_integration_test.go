@@ -60,7 +60,7 @@ func program(t *testing.T, ovs *ovstest.OVS, bridge string, p pipeline.Program) 
 func TestOpenVSwitchAgrees(t *testing.T) {
 	n := compiled(t, nil)
 	ovs := install(t, n)
-	run := func(_ context.Context, args []string) (string, error) { return ovs.Appctl(args...), nil }
+	run := func(_ context.Context, _ string, args []string) (string, error) { return ovs.Appctl(args...), nil }
 	for _, c := range []struct {
 		name    string
 		q       Question
@@ -119,7 +119,7 @@ func TestOpenVSwitchDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := Check(t.Context(), tr, func(_ context.Context, args []string) (string, error) { return ovs.Appctl(args...), nil })
+	a, err := Check(t.Context(), tr, func(_ context.Context, _ string, args []string) (string, error) { return ovs.Appctl(args...), nil })
 	if err != nil {
 		t.Fatal(err)
 	}

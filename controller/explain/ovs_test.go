@@ -115,8 +115,8 @@ func TestCompare(t *testing.T) {
 
 func TestCheckReportsFailures(t *testing.T) {
 	tr := Trace{There: Way{Hops: []Hop{hop()}}, Back: &Way{Hops: []Hop{hop()}}}
-	answer := func(text string, err error) func(context.Context, []string) (string, error) {
-		return func(context.Context, []string) (string, error) { return text, err }
+	answer := func(text string, err error) func(context.Context, string, []string) (string, error) {
+		return func(context.Context, string, []string) (string, error) { return text, err }
 	}
 	if a, err := Check(t.Context(), tr, answer(said, nil)); err != nil || !a.OK() || a.Steps != 8 || len(a.Switches) != 1 {
 		t.Errorf("%+v, %v", a, err)

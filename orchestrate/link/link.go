@@ -1,5 +1,7 @@
 // Package link lays the cables of a lab: veth pairs between a host's network
-// namespace and the one in which the switches run.
+// namespace and that of its switch, pairs and tunnels between the namespaces
+// of isolated switches, and the networks by which these are managed and
+// tunnelled.
 package link
 
 import (
@@ -15,11 +17,11 @@ import (
 	"meshlab.dev/meshlab/orchestrate/netns"
 )
 
-// Veth is a pair of devices: Peer stays in the namespace of the calling
-// process, for a switch to use; Device goes into the host's namespace and
-// gets the address.
+// Veth is a pair of devices: Peer goes into the namespace of the switch, for
+// it to use; Device goes into the host's namespace and gets the address.
 type Veth struct {
 	Host   string // name of the host's network namespace
+	Switch string // name of the switch's; "": that of the calling process
 	Device string // name inside the host
 	Peer   string // name at the switch
 	MAC    net.HardwareAddr
@@ -47,11 +49,17 @@ func Connect(v Veth) error {
 		PeerNamespace:    netlink.NsFd(ns),
 		PeerMTU:          uint32(v.MTU),
 	}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return fmt.Errorf("create link %s (%s in %s): %w", v.Peer, v.Device, v.Host, err)
-	}
-	if err := netlink.LinkSetUp(pair); err != nil {
-		return fmt.Errorf("bring up %s: %w", v.Peer, err)
+	err = netns.Do(v.Switch, func() error {
+		if err := netlink.LinkAdd(pair); err != nil {
+			return fmt.Errorf("create link %s (%s in %s): %w", v.Peer, v.Device, v.Host, err)
+		}
+		if err := netlink.LinkSetUp(pair); err != nil {
+			return fmt.Errorf("bring up %s: %w", v.Peer, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return netns.Do(v.Host, func() error { return configure(v) })
 }

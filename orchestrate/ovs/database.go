@@ -34,6 +34,11 @@ type (
 		Protocols    []string          `ovsdb:"protocols"`
 		OtherConfig  map[string]string `ovsdb:"other_config"`
 		Ports        []string          `ovsdb:"ports"`
+		Controller   []string          `ovsdb:"controller"`
+	}
+	controllerRow struct {
+		UUID   string `ovsdb:"_uuid"`
+		Target string `ovsdb:"target"`
 	}
 	portRow struct {
 		UUID       string   `ovsdb:"_uuid"`
@@ -63,6 +68,10 @@ type Bridge struct {
 	Name  string
 	DPID  uint64
 	Ports []Port
+	// Listen is where it takes connections of controllers beside its management
+	// socket, for example pssl:6653:198.18.0.2 (ovs-vswitchd.conf.db(5),
+	// Controller, "target"); "": nowhere.
+	Listen string
 }
 
 // Port is a port of a bridge.
@@ -77,24 +86,21 @@ type DB struct {
 	c client.Client
 }
 
-// WaitDatabase returns when the database server takes connections. A switch
-// that starts before that tries again only after a second.
-func WaitDatabase(ctx context.Context) error { return waitSocket(ctx, dbSocket) }
-
 // Open connects to the database and waits until the switch has reported
 // itself there.
-func Open(ctx context.Context) (*DB, error) {
-	if err := WaitDatabase(ctx); err != nil {
+func (i Instance) Open(ctx context.Context) (*DB, error) {
+	if err := i.WaitDatabase(ctx); err != nil {
 		return nil, err
 	}
 	schema, err := model.NewClientDBModel("Open_vSwitch", map[string]model.Model{
 		"Open_vSwitch": &openVSwitch{}, "Bridge": &bridgeRow{}, "Port": &portRow{}, "Interface": &interfaceRow{},
+		"Controller": &controllerRow{},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("describe Open vSwitch database: %w", err)
 	}
 	quiet := logr.Discard()
-	c, err := client.NewOVSDBClient(schema, client.WithEndpoint("unix:"+dbSocket), client.WithLogger(&quiet))
+	c, err := client.NewOVSDBClient(schema, client.WithEndpoint("unix:"+i.dbSocket()), client.WithLogger(&quiet))
 	if err != nil {
 		return nil, fmt.Errorf("make Open vSwitch database client: %w", err)
 	}
@@ -209,6 +215,13 @@ func (db *DB) AddBridges(ctx context.Context, datapath string, bridges []Bridge)
 			row.Ports = append(row.Ports, pr.UUID)
 			if err := errors.Join(add(&ifc), add(&pr)); err != nil {
 				return fmt.Errorf("add port %s to bridge %s: %w", p.Name, b.Name, err)
+			}
+		}
+		if b.Listen != "" {
+			c := controllerRow{UUID: fmt.Sprintf("controller%d", i), Target: b.Listen}
+			row.Controller = []string{c.UUID}
+			if err := add(&c); err != nil {
+				return fmt.Errorf("add controller %s to bridge %s: %w", b.Listen, b.Name, err)
 			}
 		}
 		bridgeIDs = append(bridgeIDs, row.UUID)

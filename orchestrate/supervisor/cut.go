@@ -8,6 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"meshlab.dev/meshlab/orchestrate/fault"
+	"meshlab.dev/meshlab/orchestrate/link"
+	"meshlab.dev/meshlab/orchestrate/netns"
 	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
@@ -39,14 +41,19 @@ func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.C
 }
 
 // setLink makes a link carry nothing, or frames again. The host at the end of
-// a cable keeps its addresses and sees no carrier.
+// a cable keeps its addresses and sees no carrier. Where a link ends in a
+// device at its switch, one end is enough.
 func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
+	lab := b.lab
 	for _, ends := range [][2]topo.Endpoint{{l.A, l.B}, {l.B, l.A}} {
-		if host := ends[0]; host.Port == 0 { // its switch's end has its name
-			return setDevice(host.Node, carries)
+		if host, at := ends[0], ends[1]; host.Port == 0 { // its switch's end has its name
+			return setDevice(link.End{NetNS: instanceOf(lab, at.Node).Name, Device: host.Node}, carries)
 		}
 	}
-	db, err := ovs.Open(ctx)
+	if lab.Switches == topo.SwitchesIsolated {
+		return setDevice(link.End{NetNS: l.A.Node, Device: trunkName(l.A)}, carries)
+	}
+	db, err := ovs.Shared().Open(ctx)
 	if err != nil {
 		return fmt.Errorf("link %s: %w", fault.LinkName(l), err)
 	}
@@ -61,17 +68,19 @@ func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
 	return nil
 }
 
-func setDevice(name string, up bool) error {
-	device, err := netlink.LinkByName(name)
-	if err != nil {
-		return fmt.Errorf("find network device %s: %w", name, err)
-	}
-	set, what := netlink.LinkSetDown, "down"
-	if up {
-		set, what = netlink.LinkSetUp, "up"
-	}
-	if err := set(device); err != nil {
-		return fmt.Errorf("set network device %s %s: %w", name, what, err)
-	}
-	return nil
+func setDevice(at link.End, up bool) error {
+	return netns.Do(at.NetNS, func() error {
+		device, err := netlink.LinkByName(at.Device)
+		if err != nil {
+			return fmt.Errorf("find network device %s: %w", at.Device, err)
+		}
+		set, what := netlink.LinkSetDown, "down"
+		if up {
+			set, what = netlink.LinkSetUp, "up"
+		}
+		if err := set(device); err != nil {
+			return fmt.Errorf("set network device %s %s: %w", at.Device, what, err)
+		}
+		return nil
+	})
 }

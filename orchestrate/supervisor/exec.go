@@ -23,7 +23,7 @@ import (
 // Command is a command to run inside a lab. It comes over the exec socket as
 // JSON after its length, with which its three standard files come.
 type Command struct {
-	Node string   `json:"node"` // a host; a switch or "" is where the switches are
+	Node string   `json:"node"` // a host or a switch; "" is where the controller is, and switches that are not isolated
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
 	TTY  bool     `json:"tty"` // standard input is a terminal of the command's own
@@ -266,20 +266,24 @@ func (s *Supervisor) program(name string) string {
 	return name
 }
 
-// commandEnv is the environment of a command: Consul's own commands find the
-// agent of the node, or where none runs that of the server's host, unless the
-// caller says otherwise.
+// commandEnv is the environment of a command: Open vSwitch's commands find the
+// instance of the node, and Consul's the agent of the node, or where none runs
+// that of the server's host, unless the caller says otherwise.
 func (s *Supervisor) commandEnv(cmd Command) []string {
 	const address = "CONSUL_HTTP_ADDR="
+	env := slices.Clip(cmd.Env)
+	if i, ok := s.instanceFor(cmd.Node); ok {
+		env = append(env, "OVS_RUNDIR="+i.Run) // the caller's is a folder outside of the lab, if any
+	}
 	s.mu.Lock()
 	lab, req := s.lab, s.req
 	s.mu.Unlock()
 	if lab == nil || slices.ContainsFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, address) }) {
-		return cmd.Env
+		return env
 	}
 	agents, err := consul.Agents(lab, req.Consul, consulDir)
 	if err != nil || len(agents) == 0 {
-		return cmd.Env
+		return env
 	}
 	agent := agents[0]
 	for _, a := range agents {
@@ -287,5 +291,5 @@ func (s *Supervisor) commandEnv(cmd Command) []string {
 			agent = a
 		}
 	}
-	return append(slices.Clip(cmd.Env), address+"unix://"+agent.Socket)
+	return append(env, address+"unix://"+agent.Socket)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"meshlab.dev/meshlab/controller/openflow"
+	"meshlab.dev/meshlab/orchestrate/link"
+	"meshlab.dev/meshlab/orchestrate/netns"
 	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
@@ -27,9 +29,10 @@ type LinkCounters struct {
 // Links tells what each link has carried, in the order of the lab file; the
 // difference of two readings is what it carried meanwhile.
 //
-// Links to hosts are counted by the kernel, up to this moment. Links between
-// switches are counted by Open vSwitch up to a second late, and from zero
-// again when it was started again: a later reading can be smaller. With a
+// Links to hosts and of isolated switches are counted by the kernel, up to this
+// moment. Links between bridges of one Open vSwitch are counted by it up to a
+// second late, and from zero again when it was started again: a later reading
+// can be smaller. With a
 // kernel datapath, segments that a host hands down in one piece count as one
 // packet.
 func (c *Client) Links(ctx context.Context) ([]LinkCounters, error) {
@@ -63,23 +66,20 @@ type portCounters struct{ In, Out scenarios.Counter }
 
 // portsSeen holds counters by what has them.
 type portsSeen struct {
-	hosts   map[string]portCounters        // at the switch's end of the cable of a host
-	patches map[topo.Endpoint]portCounters // of links between switches
+	devices map[link.End]portCounters      // in the namespaces of switches
+	patches map[topo.Endpoint]portCounters // of links between bridges of one Open vSwitch
 }
 
 func readPorts(ctx context.Context, lab *topo.Lab) (portsSeen, error) {
-	seen := portsSeen{hosts: map[string]portCounters{}, patches: map[topo.Endpoint]portCounters{}}
-	devices, err := netlink.LinkList()
-	if err != nil {
-		return seen, fmt.Errorf("list network devices: %w", err)
-	}
-	for _, d := range devices {
-		if a := d.Attrs(); a.Statistics != nil {
-			seen.hosts[a.Name] = portCounters{
-				In:  scenarios.Counter{Packets: a.Statistics.RxPackets, Bytes: a.Statistics.RxBytes},
-				Out: scenarios.Counter{Packets: a.Statistics.TxPackets, Bytes: a.Statistics.TxBytes},
-			}
+	seen := portsSeen{devices: map[link.End]portCounters{}, patches: map[topo.Endpoint]portCounters{}}
+	for _, v := range vswitches(lab) {
+		err := netns.Do(v.Name, func() error { return readDevices(v.Name, seen.devices) })
+		if err != nil {
+			return seen, err
 		}
+	}
+	if lab.Switches == topo.SwitchesIsolated {
+		return seen, nil
 	}
 	// One end of each link between switches is enough.
 	wanted := map[string]map[uint32]topo.Endpoint{}
@@ -93,17 +93,35 @@ func readPorts(ctx context.Context, lab *topo.Lab) (portsSeen, error) {
 		wanted[l.A.Node][l.A.Port] = l.A
 	}
 	for bridge, ports := range wanted {
-		if err := readPatches(ctx, bridge, ports, seen.patches); err != nil {
+		if err := readPatches(ctx, instanceOf(lab, bridge), bridge, ports, seen.patches); err != nil {
 			return seen, err
 		}
 	}
 	return seen, nil
 }
 
+// readDevices reads what the kernel counts, in the namespace of that name, in
+// which it runs.
+func readDevices(ns string, into map[link.End]portCounters) error {
+	devices, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list network devices: %w", err)
+	}
+	for _, d := range devices {
+		if a := d.Attrs(); a.Statistics != nil {
+			into[link.End{NetNS: ns, Device: a.Name}] = portCounters{
+				In:  scenarios.Counter{Packets: a.Statistics.RxPackets, Bytes: a.Statistics.RxBytes},
+				Out: scenarios.Counter{Packets: a.Statistics.TxPackets, Bytes: a.Statistics.TxBytes},
+			}
+		}
+	}
+	return nil
+}
+
 // readPatches asks a bridge. The counters are there in its database too, but
 // up to five seconds late (ovs-vswitchd.conf.db(5), stats-update-interval).
-func readPatches(ctx context.Context, bridge string, ports map[uint32]topo.Endpoint, into map[topo.Endpoint]portCounters) error {
-	conn, err := openflow.Dial(ctx, openflow.Config{Address: ovs.ManagementSocket(bridge)})
+func readPatches(ctx context.Context, at ovs.Instance, bridge string, ports map[uint32]topo.Endpoint, into map[topo.Endpoint]portCounters) error {
+	conn, err := openflow.Dial(ctx, openflow.Config{Address: at.ManagementSocket(bridge)})
 	if err != nil {
 		return err
 	}
@@ -131,10 +149,13 @@ func linkCounters(lab *topo.Lab, seen portsSeen) ([]LinkCounters, error) {
 		var ok bool
 		switch {
 		case l.A.Port == 0: // a host: its switch is B
-			at, ok = seen.hosts[l.A.Node]
+			at, ok = seen.devices[link.End{NetNS: instanceOf(lab, l.B.Node).Name, Device: l.A.Node}]
 			c.AToB, c.BToA = at.In, at.Out
 		case l.B.Port == 0:
-			at, ok = seen.hosts[l.B.Node]
+			at, ok = seen.devices[link.End{NetNS: instanceOf(lab, l.A.Node).Name, Device: l.B.Node}]
+			c.AToB, c.BToA = at.Out, at.In
+		case lab.Switches == topo.SwitchesIsolated:
+			at, ok = seen.devices[link.End{NetNS: l.A.Node, Device: trunkName(l.A)}]
 			c.AToB, c.BToA = at.Out, at.In
 		default:
 			at, ok = seen.patches[l.A]

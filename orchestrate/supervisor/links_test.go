@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"meshlab.dev/meshlab/orchestrate/link"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
 )
@@ -18,7 +19,12 @@ func TestLinkCounters(t *testing.T) {
 		{A: topo.Endpoint{Node: "s1", Interface: "3", Port: 3}, B: topo.Endpoint{Node: "s2", Interface: "1", Port: 1}},
 	}}
 	seen := portsSeen{
-		hosts:   map[string]portCounters{"h1": {In: count(1), Out: count(2)}, "h2": {In: count(3), Out: count(4)}, "lo": {}},
+		devices: map[link.End]portCounters{
+			{Device: "h1"}: {In: count(1), Out: count(2)}, {Device: "h2"}: {In: count(3), Out: count(4)}, {Device: "lo"}: {},
+			// Of isolated switches.
+			{NetNS: "s1", Device: "h1"}: {In: count(1), Out: count(2)}, {NetNS: "s1", Device: "h2"}: {In: count(3), Out: count(4)},
+			{NetNS: "s1", Device: "s1.3"}: {In: count(5), Out: count(6)},
+		},
 		patches: map[topo.Endpoint]portCounters{lab.Links[2].A: {In: count(5), Out: count(6)}},
 	}
 	want := []LinkCounters{
@@ -29,11 +35,20 @@ func TestLinkCounters(t *testing.T) {
 	if got, err := linkCounters(lab, seen); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
+	isolated := *lab
+	isolated.Switches = topo.SwitchesIsolated
+	if got, err := linkCounters(&isolated, seen); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("isolated: got  %+v, %v\nwant %+v", got, err, want)
+	}
+	delete(seen.devices, link.End{NetNS: "s1", Device: "s1.3"})
+	if got, err := linkCounters(&isolated, seen); err == nil || !strings.Contains(err.Error(), "s1:3 to s2:1") {
+		t.Errorf("isolated, without counters: %+v, %v", got, err)
+	}
 	delete(seen.patches, lab.Links[2].A)
 	if got, err := linkCounters(lab, seen); err == nil || !strings.Contains(err.Error(), "s1:3 to s2:1") {
 		t.Errorf("without counters: %+v, %v", got, err)
 	}
-	delete(seen.hosts, "h2")
+	delete(seen.devices, link.End{Device: "h2"})
 	if got, err := linkCounters(lab, seen); err == nil || !strings.Contains(err.Error(), "s1:2 to h2:eth0") {
 		t.Errorf("without a device: %+v, %v", got, err)
 	}

@@ -8,8 +8,17 @@ import (
 	"meshlab.dev/meshlab/topo"
 )
 
+// instanceOf is the Open vSwitch that a switch of the lab is in.
+func instanceOf(lab *topo.Lab, name string) ovs.Instance {
+	if lab.Switches == topo.SwitchesIsolated {
+		return ovs.Isolated(name)
+	}
+	return ovs.Shared()
+}
+
 // bridges plans a bridge for every switch of the lab. Cables to hosts end in
-// the bridge under the host's name; links between switches are patch ports.
+// the bridge under the host's name; links between switches are patch ports, or
+// devices where switches are isolated.
 func bridges(lab *topo.Lab) []ovs.Bridge {
 	at := map[string]int{}
 	var all []ovs.Bridge
@@ -28,6 +37,9 @@ func bridges(lab *topo.Lab) []ovs.Bridge {
 		_, aSwitch := at[l.A.Node]
 		_, bSwitch := at[l.B.Node]
 		switch {
+		case aSwitch && bSwitch && lab.Switches == topo.SwitchesIsolated:
+			add(l.A, ovs.Port{Name: trunkName(l.A)})
+			add(l.B, ovs.Port{Name: trunkName(l.B)})
 		case aSwitch && bSwitch:
 			add(l.A, ovs.Port{Name: patchName(l.A), Peer: patchName(l.B)})
 			add(l.B, ovs.Port{Name: patchName(l.B), Peer: patchName(l.A)})
@@ -42,6 +54,19 @@ func bridges(lab *topo.Lab) []ovs.Bridge {
 
 func patchName(e topo.Endpoint) string { return fmt.Sprintf("%s.%d", e.Node, e.Port) }
 
+// maxDevice is the longest name of a network device, in bytes (IFNAMSIZ
+// without the zero at the end, Linux, include/uapi/linux/if.h).
+const maxDevice = 15
+
+// trunkName is the device of a link to another isolated switch, in the
+// namespace of its own: called like a patch port if the kernel lets it.
+func trunkName(e topo.Endpoint) string {
+	if name := patchName(e); len(name) <= maxDevice {
+		return name
+	}
+	return fmt.Sprintf("trunk.%d", e.Port)
+}
+
 // cables plans a veth pair for every link between a host and a switch.
 func cables(lab *topo.Lab, txChecksumOffload bool) []link.Veth {
 	nodes := map[string]topo.Node{}
@@ -50,18 +75,21 @@ func cables(lab *topo.Lab, txChecksumOffload bool) []link.Veth {
 	}
 	var all []link.Veth
 	for _, l := range lab.Links {
-		host := l.A
+		host, at := l.A, l.B
 		if nodes[host.Node].Kind != topo.KindHost {
-			host = l.B
+			host, at = at, host
 		}
 		n := nodes[host.Node]
 		if n.Kind != topo.KindHost {
 			continue
 		}
 		all = append(all, link.Veth{
-			Host: n.Name, Device: host.Interface, Peer: n.Name,
+			Host: n.Name, Switch: instanceOf(lab, at.Node).Name, Device: host.Interface, Peer: n.Name,
 			MAC: n.MAC, IPv4: n.IPv4, MTU: l.MTU, TxChecksumOffload: txChecksumOffload,
 		})
 	}
 	return all
 }
+
+// isSwitch tells nodes apart.
+func isSwitch(n topo.Node) bool { return n.Kind == topo.KindSwitch }

@@ -13,7 +13,6 @@ import (
 	"meshlab.dev/meshlab/controller/pipeline"
 	"meshlab.dev/meshlab/labs/builtin"
 	"meshlab.dev/meshlab/orchestrate"
-	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
 )
@@ -43,8 +42,8 @@ func (r *raising) controller(ctx context.Context) (string, error) {
 	if len(agents) > 0 {
 		cfg.Consul = &controller.Consul{Address: "unix://" + agents[0].Socket}
 	}
-	for _, d := range datapaths {
-		cfg.Datapaths = append(cfg.Datapaths, controller.Datapath{Datapath: d, Address: ovs.ManagementSocket(d.Name)})
+	if err := r.reach(&cfg, datapaths); err != nil {
+		return "", err
 	}
 	text, err := json.MarshalIndent(cfg, "", "  ")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 	"meshlab.dev/meshlab/controller/explain"
 	"meshlab.dev/meshlab/orchestrate/fault"
+	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
 )
@@ -41,12 +43,13 @@ type Supervisor struct {
 	log    *slog.Logger
 	faults *fault.Book
 
-	mu      sync.Mutex
-	req     UpRequest
-	lab     *topo.Lab
-	procs   *process.Manager
-	status  Status
-	started bool
+	mu       sync.Mutex
+	req      UpRequest
+	lab      *topo.Lab
+	procs    *process.Manager
+	status   Status
+	switches []*vswitch
+	started  bool
 }
 
 // errRolledBack ends the supervisor, and with it the lab.
@@ -179,6 +182,17 @@ func (s *Supervisor) running() (*process.Manager, error) {
 	return s.procs, nil
 }
 
+// instanceFor is the Open vSwitch that commands for a node are meant for: that
+// of a switch, or that of all switches. false: none is.
+func (s *Supervisor) instanceFor(node string) (ovs.Instance, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lab == nil || s.lab.Switches == topo.SwitchesIsolated && !slices.ContainsFunc(s.lab.Nodes, func(n topo.Node) bool { return n.Name == node && isSwitch(n) }) {
+		return ovs.Instance{}, false
+	}
+	return instanceOf(s.lab, node), true
+}
+
 // namespaceOf is the network namespace in which commands for a node run.
 func (s *Supervisor) namespaceOf(node string) (string, error) {
 	s.mu.Lock()
@@ -192,8 +206,8 @@ func (s *Supervisor) namespaceOf(node string) (string, error) {
 	var names []string
 	for _, n := range s.lab.Nodes {
 		if n.Name == node {
-			if n.Kind == topo.KindSwitch {
-				return "", nil
+			if isSwitch(n) {
+				return instanceOf(s.lab, n.Name).Name, nil
 			}
 			return n.Name, nil
 		}

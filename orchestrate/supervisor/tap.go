@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"meshlab.dev/meshlab/orchestrate/link"
 	"meshlab.dev/meshlab/orchestrate/tap"
 	"meshlab.dev/meshlab/scenarios/attribution"
 	"meshlab.dev/meshlab/topo"
@@ -170,17 +171,22 @@ func tapPorts(lab *topo.Lab) (ports []attribution.Port, at []tap.Port) {
 	if lab.Client != nil {
 		busy[lab.Client.Node] = true
 	}
+	cable := map[string]link.Veth{}
+	for _, v := range cables(lab, false) {
+		cable[v.Host] = v
+	}
 	for _, n := range lab.Nodes {
 		if !busy[n.Name] {
 			continue
 		}
+		v := cable[n.Name]
 		ports = append(ports,
 			attribution.Port{Host: n.Name, Side: attribution.Sent},
 			attribution.Port{Host: n.Name, Side: attribution.Delivered},
 			attribution.Port{Host: n.Name, Side: attribution.Loopback})
 		at = append(at,
-			tap.Port{Device: n.Name, Direction: tap.In}, // cables end under the host's name
-			tap.Port{Device: n.Name, Direction: tap.Out},
+			tap.Port{NetNS: v.Switch, Device: v.Peer, Direction: tap.In},
+			tap.Port{NetNS: v.Switch, Device: v.Peer, Direction: tap.Out},
 			tap.Port{NetNS: n.Name, Device: "lo", Direction: tap.Out})
 	}
 	return ports, at

@@ -9,12 +9,25 @@ import (
 	"meshlab.dev/meshlab/labs"
 	"meshlab.dev/meshlab/orchestrate/tap"
 	"meshlab.dev/meshlab/scenarios/attribution"
+	"meshlab.dev/meshlab/topo"
 )
 
 func TestTapPorts(t *testing.T) {
 	lab, _, err := labs.Load("hashicups", nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, lab.Switches = range []topo.Switches{topo.SwitchesShared, topo.SwitchesIsolated} {
+		t.Run(string(lab.Switches), func(t *testing.T) { tapPortsOf(t, lab) })
+	}
+}
+
+func tapPortsOf(t *testing.T, lab *topo.Lab) {
+	ns := map[string]string{} // of the switch's end of the cable
+	for _, l := range lab.Links {
+		if lab.Switches == topo.SwitchesIsolated {
+			ns[l.A.Node], ns[l.B.Node] = l.B.Node, l.A.Node
+		}
 	}
 	ports, at := tapPorts(lab)
 	var hosts []string
@@ -23,8 +36,8 @@ func TestTapPorts(t *testing.T) {
 			hosts = append(hosts, p.Host)
 		}
 		want := map[attribution.Side]tap.Port{
-			attribution.Sent:      {Device: p.Host, Direction: tap.In},
-			attribution.Delivered: {Device: p.Host, Direction: tap.Out},
+			attribution.Sent:      {NetNS: ns[p.Host], Device: p.Host, Direction: tap.In},
+			attribution.Delivered: {NetNS: ns[p.Host], Device: p.Host, Direction: tap.Out},
 			attribution.Loopback:  {NetNS: p.Host, Device: "lo", Direction: tap.Out},
 		}[p.Side]
 		if at[i] != want {

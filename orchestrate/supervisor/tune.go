@@ -10,34 +10,35 @@ import (
 	"meshlab.dev/meshlab/orchestrate/ovs"
 )
 
-// switchPID is the number of the process that the switches run in, 0 while
-// there is none.
-func (s *Supervisor) switchPID() int { return s.pidOf(ovs.SwitchName) }
-
 // tuneSwitch sets what a switch in user space forgets when it ends: room for
 // bursts at its ports, and how it tracks connections. It waits for the ports.
 // The kernel's datapath keeps nothing of this in the process.
-func (r *raising) tuneSwitch(ctx context.Context, pid int) error {
+func (r *raising) tuneSwitch(ctx context.Context, v *vswitch, pid int) error {
 	if r.env.Datapath != ovs.DatapathUserspace {
 		return nil
 	}
-	size, err := ovs.EnlargeReceiveBuffers(ctx, pid, len(cables(r.lab, false)), ovs.ReceiveBuffer)
+	size, err := ovs.EnlargeReceiveBuffers(ctx, pid, v.devices, ovs.ReceiveBuffer)
 	if err != nil {
 		return err
 	}
-	if err := ovs.DisableSequenceCheck(ctx, pid); err != nil {
+	if err := v.DisableSequenceCheck(ctx, pid); err != nil {
 		return err
 	}
-	r.noteBuffer(size)
+	r.noteBuffer(v, size)
 	return nil
 }
 
-// noteBuffer notes the receive buffer of the switch's ports, in bytes; 0: the
-// kernel's own.
-func (r *raising) noteBuffer(size int) {
+// noteBuffer notes the receive buffer of an instance's ports, in bytes; 0:
+// the kernel's own. The lab's is the smallest of them.
+func (r *raising) noteBuffer(v *vswitch, size int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.status.Environment.SwitchBufferBytes = size
+	v.buffer = size
+	smallest := size
+	for _, other := range r.switches {
+		smallest = min(smallest, other.buffer)
+	}
+	r.status.Environment.SwitchBufferBytes = smallest
 }
 
 const (
@@ -51,22 +52,22 @@ const (
 	restorePause = time.Second
 )
 
-// keepSwitch restores the switch each time it has been started again, for as
-// long as the lab lives.
-func (r *raising) keepSwitch(started <-chan struct{}) {
-	for range started {
+// keepSwitch restores an Open vSwitch each time it has been started again, for
+// as long as the lab lives.
+func (r *raising) keepSwitch(v *vswitch) {
+	for range v.restarted {
 		for {
-			pid := r.switchPID()
+			pid := r.pidOf(v.SwitchName())
 			if pid == 0 {
 				break // it has ended again, and its next start will be told
 			}
 			begin := time.Now()
-			err := r.restoreSwitch(pid)
+			err := r.restoreSwitch(v, pid)
 			if err == nil {
-				r.log.Info("restored the switch", "pid", pid, "took", time.Since(begin))
+				r.log.Info("restored the switch", "process", v.SwitchName(), "pid", pid, "took", time.Since(begin))
 				break
 			}
-			r.log.Warn("restore the switch", "pid", pid, "error", err)
+			r.log.Warn("restore the switch", "process", v.SwitchName(), "pid", pid, "error", err)
 			time.Sleep(restorePause)
 		}
 	}
@@ -76,22 +77,22 @@ func (r *raising) keepSwitch(started <-chan struct{}) {
 // predecessor was, and then lets packets through. When that is not possible
 // within restoreLimit, for example because the controller is gone, they are
 // let through all the same: much of a lab works without the rest.
-func (r *raising) restoreSwitch(pid int) error {
-	r.noteBuffer(0)
+func (r *raising) restoreSwitch(v *vswitch, pid int) error {
+	r.noteBuffer(v, 0)
 	ctx, cancel := context.WithTimeout(context.Background(), restoreLimit)
 	defer cancel()
-	err := r.tuneSwitch(ctx, pid)
+	err := r.tuneSwitch(ctx, v, pid)
 	// Not before: when the new ports are there, the controller has seen the end
 	// of its connections to the old process, and is not taken for in sync.
 	if late := inSync(ctx); late != nil {
-		r.log.Warn("let packets through before the flows are restored", "pid", pid, "error", late)
+		r.log.Warn("let packets through before the flows are restored", "process", v.SwitchName(), "pid", pid, "error", late)
 	}
-	if r.switchPID() != pid {
+	if r.pidOf(v.SwitchName()) != pid {
 		return errors.Join(err, errors.New("it has ended"))
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), releaseLimit)
 	defer cancel()
-	db, failed := ovs.Open(ctx)
+	db, failed := v.Open(ctx)
 	if failed != nil {
 		return errors.Join(err, failed)
 	}

@@ -12,9 +12,7 @@ import (
 
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
-	"meshlab.dev/meshlab/orchestrate/link"
 	"meshlab.dev/meshlab/orchestrate/netns"
-	"meshlab.dev/meshlab/orchestrate/ovs"
 	"meshlab.dev/meshlab/orchestrate/process"
 	"meshlab.dev/meshlab/topo"
 )
@@ -165,71 +163,6 @@ func (r *raising) explain() string {
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
-}
-
-// network makes hosts, cables, and switches.
-func (r *raising) network(ctx context.Context) (string, error) {
-	daemons, err := ovs.Daemons(ctx)
-	if err != nil {
-		return "", err
-	}
-	restarted := make(chan struct{}, 1)
-	for _, d := range daemons {
-		if d.Name == ovs.SwitchName {
-			d.Started = tell(restarted)
-		}
-		if err := r.procs.Start(d); err != nil {
-			return "", err
-		}
-		if err := ovs.WaitDatabase(ctx); err != nil {
-			return "", err
-		}
-	}
-	hosts, bridges := 0, bridges(r.lab)
-	for _, n := range r.lab.Nodes {
-		if n.Kind != topo.KindHost {
-			continue
-		}
-		hosts++
-		if err := netns.Create(n.Name); err != nil {
-			return "", err
-		}
-		if err := netns.Do(n.Name, func() error { return r.tune(n) }); err != nil {
-			return "", err
-		}
-	}
-	db, err := ovs.Open(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer db.Close()
-	datapath, err := db.Initialise(ctx)
-	if err != nil {
-		return "", err
-	}
-	r.env.Datapath = datapath
-	r.env.TxChecksumOffload = datapath == ovs.DatapathKernel
-	if r.env.OpenVSwitch, err = ovs.Version(ctx); err != nil {
-		return "", err
-	}
-	for _, v := range cables(r.lab, r.env.TxChecksumOffload) {
-		if err := link.Connect(v); err != nil {
-			return "", err
-		}
-	}
-	if err := db.AddBridges(ctx, datapath, bridges); err != nil {
-		return "", err
-	}
-	if err := r.tuneSwitch(ctx, r.switchPID()); err != nil {
-		return "", err
-	}
-	if err := db.HoldRestarted(ctx); err != nil {
-		return "", err
-	}
-	<-restarted // of this first start
-	go r.keepSwitch(restarted)
-	return fmt.Sprintf("%d hosts, %d switches, %d links; Open vSwitch %s, %s datapath",
-		hosts, len(bridges), len(r.lab.Links), r.env.OpenVSwitch, map[string]string{ovs.DatapathKernel: "kernel", ovs.DatapathUserspace: "userspace"}[datapath]), nil
 }
 
 // tune sets the kernel parameters of one host. It runs inside the host's

@@ -70,10 +70,3 @@ func TestWaitSocketListens(t *testing.T) {
 		t.Errorf("listening: %v", err)
 	}
 }
-
-func TestManagementSocket(t *testing.T) {
-	// ovs-vswitchd makes this socket for a bridge (ovs-vswitchd(8), "Bridge management").
-	if got, want := ManagementSocket("s1"), "/run/openvswitch/s1.mgmt"; got != want {
-		t.Errorf("%s instead of %s", got, want)
-	}
-}
