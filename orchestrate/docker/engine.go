@@ -68,6 +68,7 @@ type Engine struct {
 	socket  string
 	version string // of the engine
 	arch    string // of the engine, as Go names it
+	cpus    int    // processors of the machine
 	creator string // version of meshlab
 	slots   chan struct{}
 }
@@ -173,6 +174,7 @@ func (e *Engine) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask Docker engine %s what it is: %w", e.socket, err)
 	}
+	e.cpus = info.NCPU
 	if v.Os != "linux" || strings.Contains(info.OperatingSystem, "Docker Desktop") {
 		return fmt.Errorf("%w: %s is that of %s, whose containers are in a virtual machine; install docker.io or docker-ce on this machine itself",
 			ErrRemote, e.socket, cmp.Or(info.OperatingSystem, v.Os))

@@ -9,12 +9,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/image"
 	"github.com/vishvananda/netns"
 
 	"meshlab.dev/meshlab/orchestrate/docker"
@@ -162,6 +165,34 @@ func TestHostAndProcesses(t *testing.T) {
 	}
 	if left, err := r.Leftovers(deadline(t)); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// images lists the images of the engine, with their names.
+func images(t *testing.T, e *docker.Engine) []string {
+	t.Helper()
+	all, err := e.Client().ImageList(deadline(t), image.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, img := range all {
+		names = append(names, fmt.Sprint(img.ID, img.RepoTags))
+		if len(img.RepoTags) == 0 {
+			names = append(names, "<none>") // as newer engines say it
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func removeImages(t *testing.T, e *docker.Engine, refs ...string) {
+	t.Helper()
+	for _, ref := range refs {
+		_, err := e.Client().ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true})
+		if err != nil && !errdefs.IsNotFound(err) {
+			t.Error(err)
+		}
 	}
 }
 

@@ -118,7 +118,9 @@ func (e *Engine) StartProcess(ctx context.Context, s ProcessSpec) (*Container, e
 	hc := hostConfig()
 	hc.NetworkMode = container.NetworkMode("container:" + s.Host.id)
 	hc.PidMode = container.PidMode("container:" + s.Host.id)
-	hc.NanoCPUs = int64(s.Limits.CPUs * 1e9)
+	if s.Limits.CPUs < float64(e.cpus) { // the engine refuses more than there are, which would bound nothing
+		hc.NanoCPUs = int64(s.Limits.CPUs * 1e9)
+	}
 	hc.Memory, hc.MemorySwap = s.Limits.Memory, s.Limits.Memory
 	mounts := s.Mounts
 	if s.Image == "" {
