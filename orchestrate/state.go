@@ -125,6 +125,8 @@ func (r Record) Kill(timeout time.Duration) error {
 	if t, _, err := stat(r.PID); err != nil || t != r.StartTime {
 		return nil
 	}
+	sockets := takePacketSockets(r.PID)
+	defer func() { closeTogether(sockets) }()
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill process %d of lab %s: %w", r.PID, r.Name, err)
 	}
