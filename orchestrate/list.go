@@ -91,10 +91,14 @@ func (s State) Look() (Entry, error) {
 		}
 	}
 	alive := e.Alive()
-	if err != nil {
-		first := s.Holder()
-		alive = first.Alive()
-		e.PID, e.StartTime = first.PID, first.StartTime
+	if !alive {
+		if first := s.Holder(); first.Alive() {
+			alive = true
+			e.PID, e.StartTime = first.PID, first.StartTime
+			if err == nil {
+				e.Problem = "its record names another process"
+			}
+		}
 	}
 	e.Name = filepath.Base(s.Dir) // by which `down` finds it, whatever the record says
 	switch {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,12 @@ func TestBrokenRecord(t *testing.T) {
 			if err := spoil(filepath.Join(orchestrate.StateOf("broken").Dir, "lab.json")); err != nil {
 				t.Error(err)
 			}
-			p.ok(t, "ps", "--all")
+			if text := p.ok(t, "ps", "--all"); !matchesLine(text, "broken .* up ("+map[string]string{"no process in it": "its record names another process", "gone": "there is no record"}[name]) {
+				t.Error(text)
+			}
+			if text := leftoversOf(t, p, "--fix"); !strings.HasPrefix(text, "ok no crash") {
+				t.Errorf("a lab that lives is taken for a leftover: %s", text)
+			}
 			begin := time.Now()
 			p.ok(t, "down", "--all")
 			if took := time.Since(begin); took > 5*time.Second {

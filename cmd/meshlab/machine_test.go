@@ -136,7 +136,9 @@ func furnish() error {
 		return fmt.Errorf("bring up lo: %w", err)
 	}
 	shareTun()
-	return nil
+	// As on every machine that has been started: unshare(1), which doctor asks,
+	// makes it when it is missing (libmount).
+	return os.MkdirAll("/run/mount", 0o755)
 }
 
 // shareTun puts a tun device of our own over the machine's, for the tests
