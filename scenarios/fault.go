@@ -3,7 +3,6 @@ package scenarios
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -109,25 +108,30 @@ func (f Fault) Struck() string {
 func (f Fault) String() string {
 	s := string(f.Kind) + " " + f.Struck()
 	if f.Kind == Degrade {
-		s += " " + f.character()
+		s += " " + f.flags()
 	}
 	return s
 }
 
-// character says what a degraded link is like.
-func (f Fault) character() string {
+// Character is what a Degrade sets; what is 0 it leaves as it is.
+func (f Fault) Character() topo.Character {
+	return topo.Character{Bandwidth: f.Bandwidth, Delay: f.Delay, Jitter: f.Jitter, Loss: f.Loss}
+}
+
+// flags are the character as flags of `meshlab fault degrade`.
+func (f Fault) flags() string {
 	var parts []string
 	if f.Delay > 0 {
-		parts = append(parts, "delay "+f.Delay.String())
+		parts = append(parts, "--delay "+f.Delay.String())
 	}
 	if f.Jitter > 0 {
-		parts = append(parts, "jitter "+f.Jitter.String())
+		parts = append(parts, "--jitter "+f.Jitter.String())
 	}
 	if f.Loss > 0 {
-		parts = append(parts, "loss "+strconv.FormatFloat(100*f.Loss, 'g', 4, 64)+"%")
+		parts = append(parts, "--loss "+topo.FormatLoss(f.Loss))
 	}
 	if f.Bandwidth > 0 {
-		parts = append(parts, fmt.Sprintf("bandwidth %gMbit", float64(f.Bandwidth)/1e6))
+		parts = append(parts, "--bandwidth "+topo.FormatBandwidth(f.Bandwidth))
 	}
 	return strings.Join(parts, " ")
 }
@@ -143,30 +147,13 @@ func (f Fault) Past() string {
 	case Cut:
 		return "link " + f.Target + " was cut"
 	case Degrade:
-		return fmt.Sprintf("link %s was degraded (%s)", f.Target, f.character())
+		return fmt.Sprintf("link %s was degraded (%s)", f.Target, f.Character())
 	case Partition:
 		if len(f.Groups) == 2 {
 			return strings.Join(f.Groups[0], ", ") + " and " + strings.Join(f.Groups[1], ", ") + " were parted"
 		}
 	}
 	return f.String()
-}
-
-// On is the character of a link under a Degrade that had another one before.
-func (f Fault) On(c topo.Character) topo.Character {
-	if f.Delay > 0 {
-		c.Delay = f.Delay
-	}
-	if f.Jitter > 0 {
-		c.Jitter = f.Jitter
-	}
-	if f.Loss > 0 {
-		c.Loss = f.Loss
-	}
-	if f.Bandwidth > 0 {
-		c.Bandwidth = f.Bandwidth
-	}
-	return c
 }
 
 // FaultTimes are when a fault was on, in one lab.

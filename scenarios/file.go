@@ -21,6 +21,7 @@ type fileScenario struct {
 	Closed      *fileClosed                        `json:"closed,omitempty" jsonschema_description:"A closed loop: each connection sends its next request when it has the answer to the last. Excludes open."`
 	Requests    topo.YAMLMapping[topo.YAMLRequest] `json:"requests,omitempty" jsonschema_description:"Requests beside those of the lab file, by name, written as there."`
 	Steps       []fileStep                         `json:"steps,omitempty" jsonschema:"maxItems=100" jsonschema_description:"Requests that are sent. Default: each of the lab file by itself."`
+	Faults      []fileFault                        `json:"faults,omitempty" jsonschema:"maxItems=20" jsonschema_description:"What is broken in every trial, at fixed times. Of open loops."`
 	Objective   *fileObjective                     `json:"objective,omitempty" jsonschema_description:"What a ramp keeps while it looks for the highest load. Of open loops."`
 }
 
@@ -46,6 +47,31 @@ type fileClosed struct {
 type fileStep struct {
 	Request topo.YAMLText   `json:"request" jsonschema_description:"Name of a request of this file or of the lab file."`
 	Weight  topo.YAMLNumber `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"How often it is drawn, against the weights of the other steps. Of open loops. Default: 1."`
+}
+
+type fileFault struct {
+	Stated topo.YAMLStated `json:"-"`
+
+	At  topo.YAMLText `json:"at" jsonschema_description:"When it begins, since the start of the trial, as in 2s."`
+	For topo.YAMLText `json:"for,omitempty" jsonschema_description:"How long it lasts, as in 500ms. Default: until the end of the trial."`
+
+	Kill      topo.YAMLText     `json:"kill,omitempty" jsonschema_description:"A process that meshlab ps lists, or a host: it ends by SIGKILL and stays down."`
+	Pause     topo.YAMLText     `json:"pause,omitempty" jsonschema_description:"A process that meshlab ps lists, or a host: it stands still."`
+	Cut       topo.YAMLText     `json:"cut,omitempty" jsonschema_description:"A link, NODE-NODE: it carries nothing."`
+	Degrade   *fileDegrade      `json:"degrade,omitempty" jsonschema_description:"A link, and what it does to frames in each direction."`
+	Partition []fileSwitchGroup `json:"partition,omitempty" jsonschema:"minItems=2,maxItems=2" jsonschema_description:"Two groups of switches: all links between them carry nothing."`
+}
+
+type fileSwitchGroup []topo.YAMLText
+
+type fileDegrade struct {
+	Stated topo.YAMLStated `json:"-"`
+
+	Link      topo.YAMLText `json:"link" jsonschema_description:"NODE-NODE."`
+	Delay     topo.YAMLText `json:"delay,omitempty" jsonschema_description:"One way, as in 20ms."`
+	Jitter    topo.YAMLText `json:"jitter,omitempty" jsonschema_description:"At most this much less or more than the delay, as in 2ms."`
+	Loss      topo.YAMLText `json:"loss,omitempty" jsonschema_description:"Share of frames that are lost, as in 5%."`
+	Bandwidth topo.YAMLText `json:"bandwidth,omitempty" jsonschema_description:"Of whole frames, as in 1Mbit."`
 }
 
 type fileObjective struct {

@@ -105,6 +105,13 @@ func TestEveryScenarioKey(t *testing.T) {
 				Protocol: UDPEcho, Headers: map[string]string{}, Body: "hello",
 			}},
 		},
+		Faults: []Fault{
+			{Kind: Partition, Groups: [][]string{{"s1", "s2"}, {"s3"}}, For: time.Minute},
+			{Kind: Pause, Target: "h1", At: 1500 * time.Millisecond},
+			{Kind: Kill, Target: "payments", At: 2 * time.Second, For: time.Second},
+			{Kind: Cut, Target: "h1-s1", At: 3 * time.Second, For: 500 * time.Millisecond},
+			{Kind: Degrade, Target: "h1-s1", At: 4 * time.Second, Delay: 20 * time.Millisecond, Jitter: 2 * time.Millisecond, Loss: 0.05, Bandwidth: 1e6},
+		},
 		Objective: &Objective{Percentile: 99.5, Below: 20 * time.Millisecond, Errors: 0.001},
 	}
 	if !reflect.DeepEqual(open, want) {

@@ -88,6 +88,7 @@ func (r fileReader) scenario(f *fileScenario, s *Scenario) {
 			s.Closed.Requests = append(s.Closed.Requests, step.Name)
 		}
 	}
+	s.Faults = r.faults(f.Faults, s)
 	if f.Objective != nil {
 		s.Objective = r.objective(f.Objective)
 		if s.Model == ClosedLoop {

@@ -26,6 +26,7 @@ type Scenario struct {
 	Open   OpenLoad // of an open loop; Rate 0: chosen by the knee
 	Looks  []int    // of an open loop: as in Rule; empty: the default
 
+	Faults    []Fault    // of an open loop, by At: what is broken in every trial
 	Objective *Objective // what a ramp searches for; nil: the file says nothing
 }
 
