@@ -13,8 +13,9 @@ type Duet struct {
 	Load        OpenLoad     `json:"load"`
 	Variants    []Variant    `json:"variants"` // the first is the base of all comparisons
 	Knee        []Knee       `json:"knee,omitempty"`
-	Rule        Rule         `json:"rule,omitzero"` // zero: DefaultRule of the method, with no hypotheses but these
-	Trials      []Trial      `json:"trials"`        // in the order they ran
+	Faults      []Fault      `json:"faults,omitempty"` // of each trial, in the lab of each variant
+	Rule        Rule         `json:"rule,omitzero"`    // zero: DefaultRule of the method, with no hypotheses but these
+	Trials      []Trial      `json:"trials"`           // in the order they ran
 	Comparisons []Comparison `json:"comparisons"`
 }
 
@@ -72,11 +73,12 @@ type Knee struct {
 // neighbouring trials of two of them.
 type Trial struct {
 	TrialOutcome
-	WarmUp WarmUp   `json:"warm_up"`
-	Costs  [][]Cost `json:"costs,omitempty"` // by variant, then by part; what could not be read is missing
-	Steal  float64  `json:"steal_ratio"`     // of the machine's processor time, taken by the hypervisor
-	Busy   float64  `json:"busy_ratio"`      // of the machine's processor time, used by anything
-	Flags  []Flag   `json:"flags,omitempty"` // what disturbed it; a flagged trial counts like any other
+	WarmUp WarmUp       `json:"warm_up"`
+	Costs  [][]Cost     `json:"costs,omitempty"`  // by variant, then by part; what could not be read is missing
+	Steal  float64      `json:"steal_ratio"`      // of the machine's processor time, taken by the hypervisor
+	Busy   float64      `json:"busy_ratio"`       // of the machine's processor time, used by anything
+	Faults []TrialFault `json:"faults,omitempty"` // by fault, then by variant: when each was on
+	Flags  []Flag       `json:"flags,omitempty"`  // what disturbed it; a flagged trial counts like any other
 }
 
 // WarmUp is what went before the first trial in labs that had just come up;

@@ -23,11 +23,13 @@ type DuetConfig struct {
 	Rule     Rule      // without looks: DefaultRule of the method, with its Hypotheses
 	Seed     uint64    // of the run: those of the trials are derived from it and from what is measured
 	Log      bool      // each request is kept, and handed to DuetHooks.Requests
+	Faults   []Fault   // what is broken in each trial, by At
 
 	resamples int // of bootstraps; 0: as many as there should be
 }
 
-// DuetHooks are the labs as RunDuet sees them. All are called one at a time.
+// DuetHooks are the labs as RunDuet sees them. All but Fault are called one at
+// a time.
 type DuetHooks struct {
 	// Open returns a generator for Alive, whose sides are the variants in their
 	// order. Each call is for labs that have just come up: two labs of one kind
@@ -44,6 +46,10 @@ type DuetHooks struct {
 	// Costs reads what each part of the variant's lab has used since a moment
 	// that stays the same. An error leaves the costs of a trial out. May be nil.
 	Costs func(ctx context.Context, variant int) ([]Cost, error)
+	// Fault begins a fault in the variant's lab, and returns what ends it. Unlike
+	// the others it is called for several variants at once. It may be nil
+	// without DuetConfig.Faults.
+	Fault func(ctx context.Context, variant int, f Fault) (EndFault, error)
 	// Requests takes the log of a trial, which the Duet does not keep. It may be
 	// nil without DuetConfig.Log.
 	Requests func(trial int, outcome TrialOutcome) error
@@ -79,6 +85,8 @@ func (c DuetConfig) complete(h DuetHooks) (DuetConfig, error) {
 		err = fmt.Errorf("nothing provides labs for %s", c.Method)
 	case c.Load.Rate == 0 && h.Knee == nil:
 		err = errors.New("no rate, and nothing to choose it by")
+	case len(c.Faults) > 0 && h.Fault == nil:
+		err = errors.New("nothing provides faults")
 	case c.Load.Rate < 0 || math.IsNaN(c.Load.Rate) || math.IsInf(c.Load.Rate, 0):
 		err = fmt.Errorf("rate %v: want a number of requests per second", c.Load.Rate)
 	case c.Load.Requests < 1:
@@ -141,7 +149,7 @@ func RunDuet(ctx context.Context, c DuetConfig, h DuetHooks, observe func(DuetEv
 		c: c, h: h,
 		duet: &Duet{
 			Scenario: c.Scenario, Request: c.Request, Lab: c.Lab, Pods: c.Pods, Method: c.Method,
-			Load: c.Load, Variants: c.Variants, Rule: c.Rule,
+			Load: c.Load, Variants: c.Variants, Rule: c.Rule, Faults: c.Faults,
 		},
 		judge:    &judge{variants: c.Variants, rule: c.Rule, resamples: c.resamples, cheap: true},
 		progress: progress{observe: observe, started: time.Now()},
@@ -180,6 +188,9 @@ func (r *duetRun) trials(ctx context.Context) (err error) {
 	p := r.labs()
 	defer func() { err = errors.Join(err, p.close()) }()
 	if err := r.preflight(ctx, p); err != nil {
+		return err
+	}
+	if err := r.checkFaults(); err != nil {
 		return err
 	}
 	for i, variants := range r.order() {

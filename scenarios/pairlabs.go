@@ -72,7 +72,11 @@ func (r *duetRun) labsInTurn() duetLabs {
 			side.Fresh = cold[variant]
 			return side, nil
 		},
-		warm:  func(variant int) { delete(cold, variant) },
+		warm: func(variant int) {
+			if len(r.c.Faults) == 0 { // what was broken in a trial has to recover before the next
+				delete(cold, variant)
+			}
+		},
 		spent: nothing,
 		close: nothing,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -54,7 +55,7 @@ func (r *duetRun) trial(ctx context.Context, labs duetLabs, n int, variants []in
 		}
 		machine = machine.plus(used)
 		if part == 0 {
-			t.TrialOutcome, t.Costs = one.TrialOutcome, one.Costs
+			t.TrialOutcome, t.Costs, t.Faults = one.TrialOutcome, one.Costs, one.Faults
 		} else if err := t.join(one, active[0]); err != nil {
 			return t, err
 		}
@@ -103,7 +104,9 @@ func (r *duetRun) measure(ctx context.Context, g Generator, active, sides []int,
 	if err != nil {
 		return t, used, err
 	}
-	outcome, err := r.send(ctx, g, active, sides, spec)
+	outcome, faults, err := r.withFaults(ctx, active, spec, func(ctx context.Context, spec TrialSpec) (TrialOutcome, error) {
+		return r.send(ctx, g, active, sides, spec)
+	})
 	if err != nil {
 		return t, used, err
 	}
@@ -111,7 +114,7 @@ func (r *duetRun) measure(ctx context.Context, g Generator, active, sides []int,
 	if err != nil {
 		return t, used, err
 	}
-	t.TrialOutcome = outcome
+	t.TrialOutcome, t.Faults = outcome, faults
 	t.Costs = costsBetween(costs, r.readCosts(ctx, active))
 	return t, after.minus(before), nil
 }
@@ -184,6 +187,8 @@ func (r *duetRun) flags(t Trial) []Flag {
 func (t *Trial) join(other Trial, variant int) error {
 	t.Sides[variant] = other.Sides[variant]
 	t.Seconds += other.Seconds
+	t.Faults = append(t.Faults, other.Faults...)
+	slices.SortStableFunc(t.Faults, func(a, b TrialFault) int { return a.Fault - b.Fault })
 	switch {
 	case t.Costs == nil:
 		t.Costs = other.Costs

@@ -83,11 +83,16 @@ type TrialSpec struct {
 	Requests int           `json:"requests"` // per side
 	Rate     float64       `json:"rate"`     // arrivals per second and side
 	Arrivals Arrivals      `json:"arrivals"`
-	Seed     uint64        `json:"seed"`           // of arrivals, order and steps
-	Only     []int         `json:"only,omitempty"` // indexes of the active sides; none: all
-	Limit    time.Duration `json:"limit"`          // of the trial, nanoseconds; what was not sent by then is an error
-	Window   time.Duration `json:"window"`         // width of SideOutcome.Windows, nanoseconds; 0: no windows
-	Log      bool          `json:"log,omitempty"`  // keep each request
+	Seed     uint64        `json:"seed"`               // of arrivals, order and steps
+	Only     []int         `json:"only,omitempty"`     // indexes of the active sides; none: all
+	Limit    time.Duration `json:"limit"`              // of the trial, nanoseconds; what was not sent by then is an error
+	Window   time.Duration `json:"window"`             // width of SideOutcome.Windows, nanoseconds; 0: no windows
+	Log      bool          `json:"log,omitempty"`      // keep each request
+	Announce bool          `json:"announce,omitempty"` // call Begun; of a generator in another process: tell when the trial starts
+
+	// Begun is called with the time of the trial's start, some milliseconds
+	// before it; only with Announce. It must not block.
+	Begun func(start time.Time) `json:"-"`
 }
 
 // TrialOutcome is what a trial came to.

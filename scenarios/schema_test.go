@@ -28,9 +28,10 @@ func TestResultSchemaIsCurrent(t *testing.T) {
 		"Ramp.pods": {SingleNode, MultipleNodes}, "Waterfall.pods": {SingleNode, MultipleNodes},
 		"Duet.method": {Alive, ABBA, Across}, "OpenLoad.arrivals": {Constant, Poisson},
 		"Comparison.verdict": {Pass, Fail, Inconclusive}, "MetricDecision.verdict": {Pass, Fail, Inconclusive},
-		"Flag.kind": {FlagSteal, FlagLate, FlagUnsteady, FlagErrors, FlagOverload},
-		"Span.kind": {SpanClient, SpanSwitch, SpanProxy, SpanService},
-		"Ramp.end":  {EndObjective, EndGenerator, EndMaximum},
+		"Flag.kind":  {FlagSteal, FlagLate, FlagUnsteady, FlagErrors, FlagOverload},
+		"Fault.kind": {Kill, Pause, Cut, Degrade, Partition},
+		"Span.kind":  {SpanClient, SpanSwitch, SpanProxy, SpanService},
+		"Ramp.end":   {EndObjective, EndGenerator, EndMaximum},
 	} {
 		name, key, _ := strings.Cut(property, ".")
 		p, ok := s.Definitions[name].Properties.Get(key)

@@ -66,6 +66,9 @@ func (d Duet) validate() error {
 			return fmt.Errorf("trials[%d]: %w", i, err)
 		}
 	}
+	if err := d.validateFaults(); err != nil {
+		return err
+	}
 	for i, c := range d.Comparisons {
 		if err := c.validate(d); err != nil {
 			return fmt.Errorf("comparisons[%d] (%s against %s): %w", i, c.New, c.Base, err)

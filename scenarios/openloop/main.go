@@ -9,6 +9,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"meshlab.dev/meshlab/scenarios"
 )
@@ -18,16 +19,19 @@ import (
 const memory = 1 << 30
 
 // answer is a line that the generator process writes: to a GeneratorSpec, to
-// say that it is ready or why not, and to each TrialSpec.
+// say that it is ready or why not, and to each TrialSpec. With Start the trial's
+// outcome follows in another line.
 type answer struct {
-	Error                   string `json:"error,omitempty"`
-	*scenarios.TrialOutcome        // nil: the answer to the GeneratorSpec, or an error
+	Error                   string     `json:"error,omitempty"`
+	Start                   *time.Time `json:"start,omitempty"`
+	*scenarios.TrialOutcome            // nil: the answer to the GeneratorSpec, or an error
 }
 
 // Main is the generator as a process of its own, what `meshlab generate` does:
 // it reads a GeneratorSpec as JSON from stdin and writes `{}` when it is
 // ready, then makes a trial of each TrialSpec that it reads and writes its
-// TrialOutcome, one line each; `{"error":"..."}` where one could not be made.
+// TrialOutcome, one line each; `{"error":"..."}` where one could not be made. A
+// trial that is to announce itself has a line `{"start":"..."}` before that.
 // It returns when stdin ends, which ends a trial too, or when ctx is done.
 //
 // The process is taken over: garbage is collected between trials only.
@@ -74,6 +78,7 @@ func Main(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 		)
 		err := next.decode(&spec)
 		if err == nil {
+			spec.Begun = func(start time.Time) { _ = out.Encode(answer{Start: &start}) } // without a reader the outcome cannot be written either
 			outcome, err = engine.Trial(ctx, spec)
 		}
 		if ctx.Err() != nil {

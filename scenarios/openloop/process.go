@@ -70,7 +70,7 @@ func Start(ctx context.Context, command []string, spec scenarios.GeneratorSpec) 
 		p.exit = p.cmd.Wait()
 		close(p.ended)
 	}()
-	if _, err := p.call(ctx, spec); err != nil {
+	if _, err := p.call(ctx, spec, nil); err != nil {
 		p.kill()
 		return nil, fmt.Errorf("start the generator: %w", err)
 	}
@@ -83,7 +83,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Trial makes one trial; see scenarios.Generator. When ctx is done before the
 // trial has ended the process is killed, and makes no more trials.
 func (p *Process) Trial(ctx context.Context, spec scenarios.TrialSpec) (scenarios.TrialOutcome, error) {
-	o, err := p.call(ctx, spec)
+	o, err := p.call(ctx, spec, spec.Begun)
 	if err != nil {
 		return scenarios.TrialOutcome{}, fmt.Errorf("ask the generator for a trial: %w", err)
 	}
@@ -93,8 +93,9 @@ func (p *Process) Trial(ctx context.Context, spec scenarios.TrialSpec) (scenario
 	return *o, nil
 }
 
-// call writes a spec and reads the answer.
-func (p *Process) call(ctx context.Context, spec any) (*scenarios.TrialOutcome, error) {
+// call writes a spec and reads the answer. begun, if there is one, gets the
+// start that the answer announces.
+func (p *Process) call(ctx context.Context, spec any, begun func(time.Time)) (*scenarios.TrialOutcome, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken != nil {
@@ -107,11 +108,21 @@ func (p *Process) call(ctx context.Context, spec any) (*scenarios.TrialOutcome, 
 	done := make(chan error, 1)
 	go func() {
 		err := json.NewEncoder(p.stdin).Encode(spec)
-		if derr := p.out.Decode(&a); derr != nil { // an answer tells more than a failed write
-			done <- errors.Join(err, derr)
-			return
+		for {
+			derr := p.out.Decode(&a)
+			if derr != nil { // an answer tells more than a failed write
+				done <- errors.Join(err, derr)
+				return
+			}
+			if a.Start == nil {
+				done <- nil
+				return
+			}
+			if begun != nil {
+				begun(*a.Start)
+			}
+			a = answer{}
 		}
-		done <- nil
 	}()
 	select {
 	case err := <-done:

@@ -70,6 +70,9 @@ func (t *trial) run(ctx context.Context) error {
 	}
 	before := processorTime()
 	t.clock = startClock(lead)
+	if t.spec.Announce && t.spec.Begun != nil {
+		t.spec.Begun(t.clock.start)
+	}
 	limited, cancel := context.WithDeadline(ctx, t.clock.start.Add(t.spec.Limit))
 	defer cancel()
 	var wg sync.WaitGroup
