@@ -5,7 +5,6 @@ package doctor
 
 import (
 	"context"
-	"os/exec"
 
 	"meshlab.dev/meshlab/orchestrate/consul"
 )
@@ -26,25 +25,35 @@ type Finding struct {
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
 	Remedy  string `json:"remedy,omitempty"`  // one shell command; "" when nothing helps or nothing is to be done
-	Package string `json:"package,omitempty"` // Debian package that provides what is missing
+	Package string `json:"package,omitempty"` // of this distribution, that provides what is missing
+
+	fixes []string // shell commands for root that mend it, without sudo; Install runs them
 }
 
 // Check looks at the machine, always in the same order, and takes some 100 ms.
 // What cannot be found out is a finding too, never an error.
 func Check(ctx context.Context) []Finding {
-	return []Finding{
-		checkOpenVSwitch(ctx),
-		checkDatapath(),
-		checkPostgres(ctx),
-		checkConsul(ctx),
-		checkGo(ctx),
-		checkEnvoy(ctx),
-		checkNamespaces(ctx),
-		checkTun(),
-		checkMemory(),
-		checkDisk(),
-		checkFiles(),
+	return append(here(ctx).check(ctx), checkDisk(), checkFiles())
+}
+
+// check is all that can be found out of a machine that a test plays.
+func (m machine) check(ctx context.Context) []Finding {
+	d := m.distribution()
+	out := []Finding{
+		m.checkOpenVSwitch(d),
+		m.checkDatapath(),
+		m.checkPostgres(d),
+		m.checkConsul(d),
+		m.checkGo(),
+		m.checkEnvoy(),
+		m.checkNamespaces(ctx),
+		m.checkTun(),
+		m.checkEngine(),
 	}
+	if f, ok := m.checkWSL(); ok {
+		out = append(out, f)
+	}
+	return append(out, m.checkMemory())
 }
 
 // Usable tells whether a lab can run on a machine with these findings.
@@ -57,16 +66,20 @@ func Usable(findings []Finding) bool {
 	return true
 }
 
-func checkConsul(ctx context.Context) Finding {
+func (m machine) checkConsul(d distribution) Finding {
 	f := Finding{Name: "Consul"}
-	bin, err := consul.Lookup(ctx, consul.Options{})
+	bin, err := m.consul()
 	if err == nil {
 		f.Status, f.Detail = OK, bin.Version+" at "+bin.Path
 		return f
 	}
-	if _, goErr := consul.GoTool(); goErr != nil {
+	if _, goErr := m.goTool(); goErr != nil {
 		f.Status, f.Detail = Missing, err.Error()+", and there is no Go toolchain to build it with"
-		f.Remedy = installGo
+		f.Remedy = "curl -fsSL " + goArchive + " | sudo tar -C /usr/local -xz"
+		f.fixes = []string{"curl -fsSL " + goArchive + " | tar -C /usr/local -xz"}
+		if !m.has("curl") {
+			f.Package = d.curl
+		}
 		return f
 	}
 	f.Status = Warn
@@ -75,28 +88,29 @@ func checkConsul(ctx context.Context) Finding {
 	return f
 }
 
-// installGo fetches the release that go.mod asks for, where no package of
-// Debian 12 is recent enough.
-const installGo = "curl -fsSL https://go.dev/dl/go1.26.0.linux-$(dpkg --print-architecture).tar.gz | sudo tar -C /usr/local -xz"
+// goArchive is the release that go.mod asks for, by the names that Go has for
+// processors. Hardly a distribution has a package that is recent enough.
+const goArchive = "https://go.dev/dl/go1.26.0.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz"
 
-func checkGo(ctx context.Context) Finding {
+func (m machine) checkGo() Finding {
 	f := Finding{Name: "Go toolchain", Status: OK}
-	path, err := consul.GoTool()
+	path, err := m.goTool()
 	if err != nil {
-		f.Status, f.Detail, f.Remedy = Warn, "none; only building Consul or meshlab needs it", installGo
+		f.Status, f.Detail = Warn, "none; only building Consul or meshlab needs it"
+		f.Remedy = "curl -fsSL " + goArchive + " | sudo tar -C /usr/local -xz"
 		return f
 	}
-	f.Detail = firstLine(ctx, path, "env", "GOVERSION") + " at " + path
+	f.Detail = m.version(path, "env", "GOVERSION") + " at " + path
 	return f
 }
 
-func checkEnvoy(ctx context.Context) Finding {
+func (m machine) checkEnvoy() Finding {
 	f := Finding{Name: "Envoy", Status: OK}
-	path, err := exec.LookPath("envoy")
-	if err != nil {
+	found, missing := findAll(m.folders(), "envoy")
+	if len(missing) > 0 {
 		f.Detail = "not on the PATH; the mesh consul-connect uses Consul's built-in proxy"
 		return f
 	}
-	f.Detail = firstLine(ctx, path, "--version") + " at " + path
+	f.Detail = m.version(found["envoy"], "--version") + " at " + found["envoy"]
 	return f
 }

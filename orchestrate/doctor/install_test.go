@@ -24,7 +24,7 @@ func TestPackages(t *testing.T) {
 
 func TestInstallNothing(t *testing.T) {
 	var out bytes.Buffer
-	if err := Install(t.Context(), []Finding{{Status: OK, Package: "x"}}, &out); err != nil || !strings.Contains(out.String(), "no package is missing") {
+	if err := Install(t.Context(), []Finding{{Status: OK, Package: "x"}}, &out); err != nil || !strings.Contains(out.String(), "nothing is missing") {
 		t.Errorf("%v, %q", err, out.String())
 	}
 }
@@ -32,17 +32,17 @@ func TestInstallNothing(t *testing.T) {
 func TestMayInstall(t *testing.T) {
 	names := []string{"openvswitch-switch", "postgresql"}
 	for name, tc := range map[string]struct {
-		apt  bool
+		id   string
 		uid  int
 		want error
 		says string
 	}{
-		"root on Debian": {true, 0, nil, ""},
-		"user on Debian": {true, 1000, ErrNeedRoot, "sudo apt-get update && sudo apt-get install -y --no-install-recommends openvswitch-switch postgresql"},
-		"root elsewhere": {false, 0, ErrNoApt, "openvswitch-switch, postgresql"},
+		"root on Debian": {"debian", 0, nil, ""},
+		"user on Arch":   {"arch", 1000, ErrNeedRoot, "sudo " + Self() + " doctor --install"},
+		"root elsewhere": {"", 0, ErrNoInstaller, "openvswitch-switch, postgresql"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := mayInstall(names, tc.apt, tc.uid)
+			err := mayInstall(families[tc.id], names, tc.uid)
 			if !errors.Is(err, tc.want) || err != nil && !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("got %v, want %v with %q", err, tc.want, tc.says)
 			}

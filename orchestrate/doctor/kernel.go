@@ -8,40 +8,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // checkDatapath asks for the kernel's own datapath. Asking for the family
 // loads its module when the asking user may do that.
-func checkDatapath() Finding {
+func (m machine) checkDatapath() Finding {
 	f := Finding{Name: "Open vSwitch kernel datapath"}
-	if _, err := netlink.GenlFamilyGet("ovs_datapath"); err == nil {
+	if m.datapath() == nil {
 		f.Status, f.Detail = OK, "loaded"
 		return f
 	}
 	f.Status = Warn
-	list, err := os.ReadFile(filepath.Join("/lib/modules", kernelRelease(), "modules.dep"))
+	list, err := m.read(filepath.Join("/lib/modules", m.release, "modules.dep"))
 	switch {
-	case err == nil && lists(string(list), "openvswitch"):
+	case err == nil && lists(list, "openvswitch"):
 		f.Detail = "not loaded; bridges would forward in user space, which is slower"
 		f.Remedy = "sudo modprobe openvswitch"
 	default:
 		f.Detail = "this kernel has none; bridges forward in user space, which is slower"
 	}
 	return f
-}
-
-func kernelRelease() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
 }
 
 // lists tells whether modules.dep, see depmod(8), has a module.
@@ -60,13 +48,7 @@ const tunDevice = "/dev/net/tun"
 
 // checkTun opens the device from which Open vSwitch makes the ports of its
 // datapath in user space.
-func checkTun() Finding {
-	file, err := os.OpenFile(tunDevice, os.O_RDWR, 0)
-	if err == nil {
-		_ = file.Close()
-	}
-	return judgeTun(err)
-}
+func (m machine) checkTun() Finding { return judgeTun(m.tun()) }
 
 // judgeTun reads the error of opening the device for reading and writing.
 func judgeTun(err error) Finding {
@@ -76,20 +58,29 @@ func judgeTun(err error) Finding {
 		f.Status, f.Detail = OK, "may be opened"
 	case errors.Is(err, fs.ErrPermission):
 		f.Detail = "this user may not write it, and Open vSwitch needs it in user space"
-		f.Remedy = "sudo chmod 0666 " + tunDevice
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		f.mend("chmod 0666 " + tunDevice)
+	case isMissing(err):
 		f.Detail = "the kernel's tun driver is not loaded"
-		f.Remedy = "sudo modprobe tun"
+		f.mend("modprobe tun")
 	default:
 		f.Detail = err.Error()
 	}
 	return f
 }
 
-// checkNamespaces starts a process in the namespaces of a lab, and has it
+// mend names the command for root that mends a finding, and for Install too.
+func (f *Finding) mend(command string) {
+	f.Remedy, f.fixes = "sudo "+command, []string{command}
+}
+
+func (m machine) checkNamespaces(ctx context.Context) Finding {
+	return judgeNamespaces(m.namespaces(ctx), m.uid, m.limits())
+}
+
+// tryNamespaces starts a process in the namespaces of a lab, and has it
 // mount something there: AppArmor lets a user make the namespaces and then
 // forbids all that they are good for.
-func checkNamespaces(ctx context.Context) Finding {
+func tryNamespaces(ctx context.Context) error {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET}
 	cmd := exec.CommandContext(ctx, "/bin/mount", "-t", "tmpfs", "tmpfs", "/tmp")
 	if os.Geteuid() == 0 {
@@ -105,7 +96,7 @@ func checkNamespaces(ctx context.Context) Finding {
 	if err != nil && len(out) > 0 {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
-	return judgeNamespaces(err, os.Geteuid(), readLimits())
+	return err
 }
 
 // limits are the switches by which kernels and distributions forbid user
@@ -116,26 +107,16 @@ type limits struct {
 	appArmor int // kernel.apparmor_restrict_unprivileged_userns, Ubuntu's own
 }
 
-func readLimits() limits {
+func (m machine) limits() limits {
 	return limits{
-		maxUser:  readNumber("/proc/sys/user/max_user_namespaces"),
-		clone:    readNumber("/proc/sys/kernel/unprivileged_userns_clone"),
-		appArmor: readNumber("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+		maxUser:  m.number("/proc/sys/user/max_user_namespaces"),
+		clone:    m.number("/proc/sys/kernel/unprivileged_userns_clone"),
+		appArmor: m.number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
 	}
 }
 
-// readNumber returns -1 when there is no such file or no number in it.
-func readNumber(path string) int {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return -1
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return -1
-	}
-	return n
-}
+// forbids tells whether one of them forbids namespaces to ordinary users.
+func (l limits) forbids() bool { return l.maxUser == 0 || l.clone == 0 || l.appArmor == 1 }
 
 // judgeNamespaces explains the error of the attempt.
 func judgeNamespaces(err error, uid int, l limits) Finding {
@@ -147,15 +128,22 @@ func judgeNamespaces(err error, uid int, l limits) Finding {
 		f.Status, f.Detail = OK, "this user may make them without root"
 	case uid == 0:
 		f.Detail = "root may not make them, as in a container without --privileged: " + err.Error()
-	case l.maxUser == 0:
-		f.Detail = "the kernel allows no user namespaces"
-		f.Remedy = "sudo sysctl -w user.max_user_namespaces=28633"
-	case l.clone == 0:
-		f.Detail = "the kernel allows user namespaces to root only"
-		f.Remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-	case l.appArmor == 1:
-		f.Detail = "AppArmor takes all rights from a user's namespaces"
-		f.Remedy = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+	case l.forbids():
+		// Each that forbids has to go: a second one would stop the user next.
+		var commands []string
+		if l.maxUser == 0 {
+			f.Detail = "the kernel allows no user namespaces"
+			commands = append(commands, "user.max_user_namespaces=28633")
+		}
+		if l.clone == 0 {
+			f.Detail = orElse(f.Detail, "the kernel allows user namespaces to root only")
+			commands = append(commands, "kernel.unprivileged_userns_clone=1")
+		}
+		if l.appArmor == 1 {
+			f.Detail = orElse(f.Detail, "AppArmor takes all rights from a user's namespaces")
+			commands = append(commands, "kernel.apparmor_restrict_unprivileged_userns=0")
+		}
+		f.mend("sysctl -w " + strings.Join(commands, " "))
 	default:
 		f.Detail = "this user may not make them: " + err.Error()
 		f.Remedy = "sudo meshlab up"

@@ -15,17 +15,14 @@ import (
 	"time"
 )
 
-const (
-	ovsPackage      = "openvswitch-switch"
-	postgresPackage = "postgresql"
-
-	postgresRoot = "/usr/lib/postgresql" // where Debian keeps one folder per version
-)
+const postgresRoot = "/usr/lib/postgresql" // where Debian keeps one folder per version
 
 // OVSPath returns the folders to look for Open vSwitch's programs in: those
 // of the PATH, then those for daemons, which an ordinary user's PATH lacks.
-func OVSPath() []string {
-	dirs := filepath.SplitList(os.Getenv("PATH"))
+func OVSPath() []string { return withDaemons(filepath.SplitList(os.Getenv("PATH"))) }
+
+func withDaemons(path []string) []string {
+	dirs := slices.Clone(path)
 	for _, d := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
 		if !slices.Contains(dirs, d) {
 			dirs = append(dirs, d)
@@ -34,21 +31,21 @@ func OVSPath() []string {
 	return dirs
 }
 
-func checkOpenVSwitch(ctx context.Context) Finding {
-	f := Finding{Name: "Open vSwitch", Package: ovsPackage}
-	path, missing := findAll(OVSPath(), "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
+func (m machine) checkOpenVSwitch(d distribution) Finding {
+	f := Finding{Name: "Open vSwitch"}
+	path, missing := findAll(m.folders(), "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
 	if len(missing) > 0 {
-		f.Status = Missing
 		f.Detail = "no " + strings.Join(missing, ", ")
-		f.Remedy = aptInstall(ovsPackage)
-		return f
+		return d.lack(f, d.ovs)
 	}
-	line := firstLine(ctx, path["ovs-vswitchd"], "--version")
+	line := m.version(path["ovs-vswitchd"], "--version")
 	version, ok := versionIn(line)
 	if !ok {
-		f.Status = Missing
 		f.Detail = fmt.Sprintf("%s does not tell its version: %s", path["ovs-vswitchd"], line)
-		f.Remedy = "sudo apt-get install -y --reinstall " + ovsPackage
+		f = d.lack(f, d.ovs)
+		if d.again != nil {
+			f.Remedy = "sudo " + strings.Join(append(slices.Clone(d.again), d.ovs), " ")
+		}
 		return f
 	}
 	return Finding{Name: f.Name, Status: OK, Detail: version + " at " + path["ovs-vswitchd"]}
@@ -101,15 +98,19 @@ func versionDirs(root string) []string {
 	return dirs
 }
 
-func checkPostgres(ctx context.Context) Finding {
+func (m machine) checkPostgres(d distribution) Finding {
 	f := Finding{Name: "Postgres"}
-	dir, err := PostgresBin()
+	var path []string
+	for _, dir := range m.path {
+		path = append(path, m.at(dir))
+	}
+	dir, err := postgresBin(path, m.at(postgresRoot))
 	if err != nil {
-		f.Status, f.Detail, f.Remedy, f.Package = Missing, err.Error(), aptInstall(postgresPackage), postgresPackage
-		return f
+		f.Detail = err.Error()
+		return d.lack(f, d.postgres)
 	}
 	f.Status = OK
-	f.Detail = firstLine(ctx, filepath.Join(dir, "postgres"), "--version") + " in " + dir
+	f.Detail = m.version(filepath.Join(dir, "postgres"), "--version") + " in " + dir
 	return f
 }
 

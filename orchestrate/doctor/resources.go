@@ -29,12 +29,12 @@ const (
 	wantFiles = 4096
 )
 
-func checkMemory() Finding {
-	text, err := os.ReadFile("/proc/meminfo")
+func (m machine) checkMemory() Finding {
+	text, err := m.read("/proc/meminfo")
 	if err != nil {
 		return Finding{Name: "memory", Status: Warn, Detail: err.Error()}
 	}
-	return judgeMemory(string(text))
+	return judgeMemory(text)
 }
 
 // judgeMemory reads /proc/meminfo, proc_meminfo(5).
