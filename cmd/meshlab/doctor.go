@@ -18,8 +18,10 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "What this machine has and lacks for labs, and the command that mends it",
 		Long: `Look at everything a lab needs. Each lack comes with one command that mends it.
---install does what can be done at once: it installs missing packages (as root)
-and builds Consul when it is neither on the PATH nor in the cache. --fix removes
+--install, as root, brings all of it at once: packages, by the package manager of
+Debian, Ubuntu, Fedora, Arch and those like them, and settings of the kernel until
+the next boot. It builds Consul when it is neither on the PATH nor in the cache,
+unless sudo runs it: the first lab of yours builds it then. --fix removes
 what crashes have left: labs that have ended, with their state folders, builds
 and files that were never finished. It touches nothing that lives, and nothing
 that is not meshlab's own for certain.
@@ -33,11 +35,13 @@ Exit code 0: labs can run; 1: something is missing.`,
 				if err := doctor.Install(ctx, findings, os.Stderr); err != nil {
 					return err
 				}
-				p := newProgress(os.Stderr)
-				_, err := findConsul(ctx, p)
-				p.stop()
-				if err != nil {
-					return err
+				if os.Getenv("SUDO_USER") == "" { // else it would be in root's cache, for root alone
+					p := newProgress(os.Stderr)
+					_, err := findConsul(ctx, p)
+					p.stop()
+					if err != nil {
+						return err
+					}
 				}
 				findings = doctor.Check(ctx)
 			}
@@ -56,7 +60,7 @@ Exit code 0: labs can run; 1: something is missing.`,
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&install, "install", false, "install missing packages, and build Consul if it is missing")
+	c.Flags().BoolVar(&install, "install", false, "install missing packages, mend settings, and build Consul if it is missing")
 	c.Flags().BoolVar(&fix, "fix", false, "remove what crashed labs, builds and measurements have left")
 	return c
 }
@@ -76,6 +80,14 @@ func printFindings(out io.Writer, findings []doctor.Finding) error {
 		_, err := fmt.Fprintln(out, "\nLabs can run here.")
 		return err
 	}
-	_, err := fmt.Fprintln(out, "\nLabs cannot run here yet: run the remedies above.")
-	return err
+	command, rest := doctor.OneCommand(findings, doctor.Self())
+	switch {
+	case command == "":
+		fmt.Fprintln(out, "\nLabs cannot run here yet.")
+	case len(rest) == 0:
+		fmt.Fprintf(out, "\nLabs cannot run here yet. One command brings all that is missing:\n  %s\n", command)
+	default:
+		fmt.Fprintf(out, "\nLabs cannot run here yet. One command brings what can be brought:\n  %s\n", command)
+	}
+	return nil
 }

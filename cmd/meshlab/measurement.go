@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"meshlab.dev/meshlab/orchestrate"
+	"meshlab.dev/meshlab/orchestrate/doctor"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
@@ -27,6 +28,9 @@ type measurement struct {
 // newMeasurement begins a result document. It finds Consul, and builds it when there
 // is none.
 func newMeasurement(ctx context.Context, p *progress, seed uint64) (*measurement, error) {
+	if err := doctor.Lack(ctx, doctor.Needs{Consul: true}); err != nil {
+		return nil, err
+	}
 	bin, err := findConsul(ctx, p)
 	if err != nil {
 		return nil, err

@@ -61,6 +61,9 @@ The mesh decides what {{ upstream }} becomes in the lab file:
 			outliveReader()
 			p := newProgress(os.Stderr)
 			defer p.stop()
+			if err := lacks(ctx, lab.Lab); err != nil {
+				return err
+			}
 			var bin consul.Binary
 			if consul.Needed(lab.Lab) {
 				if bin, err = findConsul(ctx, p); err != nil {

@@ -74,7 +74,7 @@ func TestOrdinaryUser(t *testing.T) {
 // mounts in its own namespace.
 func TestNamespaceCheckLeavesNoMount(t *testing.T) {
 	before := mounts(t)
-	if f := checkNamespaces(t.Context()); f.Status != OK {
+	if f := here(t.Context()).checkNamespaces(t.Context()); f.Status != OK {
 		t.Skipf("no namespaces here: %+v", f)
 	}
 	if after := mounts(t); after != before {

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrNotInstalled says that a program of Open vSwitch is missing.
-var ErrNotInstalled = errors.New("Open vSwitch is not installed: apt-get install openvswitch-switch")
+var ErrNotInstalled = errors.New("Open vSwitch is not installed: `meshlab doctor` names the package")
 
 // Program finds a program of Open vSwitch, also where an ordinary user's
 // PATH does not look.

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNotInstalled says that no Postgres server was found.
-var ErrNotInstalled = errors.New("postgres and initdb are neither on the PATH nor in /usr/lib/postgresql/*/bin: apt-get install postgresql")
+var ErrNotInstalled = errors.New("postgres and initdb are neither on the PATH nor in /usr/lib/postgresql/*/bin: `meshlab doctor` names the package")
 
 // programs are the two programs of one Postgres installation.
 type programs struct {

@@ -38,7 +38,7 @@ func TestFind(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, err := find(tt.path, tt.root)
 			if tt.want == "" {
-				if !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install postgresql") {
+				if !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "meshlab doctor") {
 					t.Errorf("got %+v, %v", p, err)
 				}
 				return
