@@ -19,8 +19,9 @@ import (
 // Host is what the lab holds of a host container. Closing it ends the
 // container.
 type Host struct {
-	NetNS *os.File // its network namespace
-	conn  *net.UnixConn
+	NetNS     *os.File   // its network namespace
+	Container *Container // nil if Accept alone was called
+	conn      *net.UnixConn
 }
 
 // Close lets go of the network namespace and ends the host container.
