@@ -21,6 +21,7 @@ var (
 	crashRounds = flag.Int("crash.rounds", 6, "rounds of TestCrash")
 	crashSeed   = flag.Uint64("crash.seed", 0, "seed of TestCrash (default: random)")
 	crashOnly   = flag.Int("crash.only", 0, "the one round of that seed to repeat, from 1")
+	crashOn     = flag.String("crash.on", "", "part of the names of modes, such as docker/ or isolated (default: each round on one of all)")
 	crashLimit  = flag.Duration("crash.limit", 40*time.Second, "no round of TestCrash begins after that time; 0: all do")
 )
 
@@ -103,7 +104,7 @@ func newCrash(p person, modes []crashMode, seed uint64, n int) *crash {
 }
 
 func (c *crash) log(t *testing.T, err error) {
-	t.Logf("%3d %-5s %-22v %5.2f s, of %2d: %-10s %d %.70s", c.n, c.phase, c.mode, c.after.Seconds(), c.among, c.victim.class, c.victim.pid, c.victim.command)
+	t.Logf("%3d %-5s %-19v %5.2f s, of %2d: %-10s %d %.70s", c.n, c.phase, c.mode, c.after.Seconds(), c.among, c.victim.class, c.victim.pid, c.victim.command)
 	if err != nil {
 		t.Errorf("round %d: %v", c.n, err)
 		c.run(t, "", "down", "--all") // so that the next round can tell something
@@ -179,6 +180,9 @@ func (c *crash) begin(t *testing.T, out string) error {
 	select {
 	case <-time.After(c.after):
 	case <-last.ended:
+		if c.phase != whileRun && !last.ok() { // the load does not end by itself
+			return errors.New("it has failed before anything was killed")
+		}
 	}
 	return nil
 }
@@ -224,7 +228,7 @@ func classOf(command string) string {
 		{"containerd-shim", "shim"},
 		{"supervise --inside", "supervisor"},
 		{"supervise", "first"},
-		{"meshlab controller", "controller"},
+		{"exe controller", "controller"},
 		{"ovs-vswitchd", "switch"},
 		{"ovsdb-server", "database"},
 		{"consul", "consul"},

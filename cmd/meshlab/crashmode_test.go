@@ -7,9 +7,13 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"meshlab.dev/meshlab/labs"
+	"meshlab.dev/meshlab/labs/builtin"
 )
 
 // crashMode is what the lab of a round runs on.
@@ -22,9 +26,31 @@ type crashMode struct {
 
 func (m crashMode) String() string { return m.name }
 
-// crashModes lists the modes that this machine has.
-func crashModes(*testing.T, person) []crashMode {
-	return []crashMode{{name: "namespaces, shared", lab: "hashicups", address: "192.168.1.250:9190"}}
+// crashModes lists the modes that -crash.on names.
+func crashModes(t *testing.T, p person) []crashMode {
+	t.Helper()
+	_, source, err := labs.Load("hashicups", builtin.Names())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const atClient = "192.168.1.250:9190" // the frontend
+	file := func(name, switches string) string {
+		text := strings.Replace(string(source), "\nname: hashicups\n", "\nname: hashicups\nswitches: "+switches+"\n", 1)
+		if name == "tunnels" {
+			text = strings.NewReplacer(`"s3:1"]`, `"s3:1"]`+"\n    tunnel: vxlan", `"s3:2"]`, `"s3:2"]`+"\n    tunnel: vxlan").Replace(text)
+		}
+		return p.writeFile(t, name+".yaml", text)
+	}
+	all := []crashMode{
+		{name: "namespaces/shared", lab: file("shared", "shared"), address: atClient},
+		{name: "namespaces/isolated", lab: file("isolated", "isolated"), address: atClient},
+		{name: "namespaces/tunnels", lab: file("tunnels", "isolated"), address: atClient},
+	}
+	modes := slices.DeleteFunc(all, func(m crashMode) bool { return !strings.Contains(m.name, *crashOn) })
+	if len(modes) == 0 {
+		t.Fatalf("no mode of this machine has %q in its name", *crashOn)
+	}
+	return modes
 }
 
 // processes lists those of the mode's own that are in no lab.
