@@ -7,6 +7,7 @@ MESHES  := direct,ovs,consul-connect
 LABS    := hashicups hashicups-single-node
 FUZZ    := 60s
 ROUNDS  := 100
+SIZES   := 4,50,200
 TESTS   := ./...
 
 # Git refuses to tell the version of a tree that belongs to another user, and
@@ -16,7 +17,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 VERSION := $(shell git describe --always --tags --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps demo test check bench fuzz crash clean
+.PHONY: help build deps demo test check bench mininet fuzz crash clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -49,6 +50,9 @@ bench: deps ## what the meshes themselves cost, as ratios, and the generator bes
 	$(BIN) bench single-upstream --mesh $(MESHES) --connections 1,8,64 --requests 5000 --repeats 6 --out results/bench
 	$(BIN) report results/bench/latest.json --out results/bench/report
 	go test -v -run '^$$' -bench '^BenchmarkOthers$$' -benchtime 1x ./scenarios/openloop
+
+mininet: deps ## the same networks by Mininet and by meshlab, in turn: time and memory, SIZES=4,50,200
+	docs/performance/beside-mininet.py --sizes $(SIZES) --json results/mininet/latest.json
 
 fuzz: ## run each fuzz target for FUZZ=60s
 	@set -e; grep -r --include='*_test.go' -H -o '^func Fuzz[A-Za-z0-9_]*' . | sort | \
