@@ -119,10 +119,10 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 		}
 	}
 	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph(), newFault())
-	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace())
+	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace(), newLink())
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
 	add("other", newDoctor(), newController())
-	root.AddCommand(newSupervise(), newService(), newLoad(), newGenerate())
+	root.AddCommand(newSupervise(), newShape(), newService(), newLoad(), newGenerate())
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {
 			c.Args = func(c *cobra.Command, a []string) error {

@@ -45,4 +45,5 @@ const (
 	PartRegistry   Part = "registry"
 	PartSidecar    Part = "sidecar"
 	PartService    Part = "service"
+	PartLink       Part = "link" // what gives links a character
 )

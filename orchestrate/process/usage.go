@@ -35,7 +35,7 @@ type Usage struct {
 
 // Parts returns all parts, from the wire up.
 func Parts() []Part {
-	return []Part{PartSwitch, PartController, PartRegistry, PartSidecar, PartService}
+	return []Part{PartSwitch, PartController, PartRegistry, PartSidecar, PartService, PartLink}
 }
 
 // errEnded says that a process ended while it was looked at.

@@ -85,6 +85,9 @@ func readPlan(path string) ([]Link, error) {
 	return links, nil
 }
 
+// ErrUnreachable says that there is no shaper to ask, or not yet.
+var ErrUnreachable = errors.New("the shaper does not answer")
+
 // Client asks a shaper in another process.
 type Client struct{ http *http.Client }
 
@@ -121,7 +124,7 @@ func (c *Client) do(ctx context.Context, method string, body []byte, into any) e
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("speak to the shaper: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

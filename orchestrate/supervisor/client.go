@@ -165,7 +165,15 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 			}
 			return nil, fmt.Errorf("speak to the lab's supervisor: %s", resp.Status)
 		}
+		if resp.StatusCode == http.StatusBadRequest {
+			return nil, &RequestError{p.Error}
+		}
 		return nil, errors.New(p.Error)
 	}
 	return resp, nil
 }
+
+// RequestError says that what was asked cannot be, however the lab is doing.
+type RequestError struct{ text string }
+
+func (e *RequestError) Error() string { return e.text }

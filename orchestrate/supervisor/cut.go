@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -50,8 +51,8 @@ func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
 			return setDevice(link.End{NetNS: instanceOf(lab, at.Node).Name, Device: host.Node}, carries)
 		}
 	}
-	if lab.Switches == topo.SwitchesIsolated {
-		return setDevice(link.End{NetNS: l.A.Node, Device: trunkName(l.A)}, carries)
+	if lab.Switches == topo.SwitchesIsolated || b.isWired(slices.Index(lab.Links, l)) {
+		return setDevice(link.End{NetNS: instanceOf(lab, l.A.Node).Name, Device: patchName(l.A)}, carries)
 	}
 	db, err := ovs.Shared().Open(ctx)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"meshlab.dev/meshlab/orchestrate/link"
 	"meshlab.dev/meshlab/orchestrate/netns"
 	"meshlab.dev/meshlab/orchestrate/ovs"
+	"meshlab.dev/meshlab/orchestrate/shape"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
 )
@@ -20,10 +21,15 @@ import (
 // LinkCounters is what a link of the lab has carried. A and B are its ends as
 // in the lab file, "s1:3".
 type LinkCounters struct {
+	Name string            `json:"name"`
 	A    string            `json:"a"`
 	B    string            `json:"b"`
 	AToB scenarios.Counter `json:"a_to_b"`
 	BToA scenarios.Counter `json:"b_to_a"`
+
+	Character *Character    `json:"character,omitempty"` // nil: as fast as the machine
+	Means     shape.Means   `json:"means,omitempty"`     // what gives it that
+	Shaped    *shape.Report `json:"shaped,omitempty"`    // what that has done
 }
 
 // Links tells what each link has carried, in the order of the lab file; the
@@ -53,6 +59,7 @@ func (s *Supervisor) serveLinks(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		var all []LinkCounters
 		if all, err = linkCounters(lab, seen); err == nil {
+			s.describeLinks(r.Context(), all)
 			_ = json.NewEncoder(w).Encode(all)
 			return
 		}
@@ -143,8 +150,9 @@ func readPatches(ctx context.Context, at ovs.Instance, bridge string, ports map[
 
 func linkCounters(lab *topo.Lab, seen portsSeen) ([]LinkCounters, error) {
 	all := make([]LinkCounters, 0, len(lab.Links))
-	for _, l := range lab.Links {
-		c := LinkCounters{A: endName(l.A), B: endName(l.B)}
+	names := lab.LinkNames()
+	for i, l := range lab.Links {
+		c := LinkCounters{Name: names[i], A: endName(l.A), B: endName(l.B)}
 		var at portCounters
 		var ok bool
 		switch {
@@ -155,7 +163,7 @@ func linkCounters(lab *topo.Lab, seen portsSeen) ([]LinkCounters, error) {
 			at, ok = seen.devices[link.End{NetNS: instanceOf(lab, l.A.Node).Name, Device: l.B.Node}]
 			c.AToB, c.BToA = at.Out, at.In
 		case lab.Switches == topo.SwitchesIsolated:
-			at, ok = seen.devices[link.End{NetNS: l.A.Node, Device: trunkName(l.A)}]
+			at, ok = seen.devices[link.End{NetNS: l.A.Node, Device: patchName(l.A)}]
 			c.AToB, c.BToA = at.Out, at.In
 		default:
 			at, ok = seen.patches[l.A]

@@ -28,9 +28,9 @@ func TestLinkCounters(t *testing.T) {
 		patches: map[topo.Endpoint]portCounters{lab.Links[2].A: {In: count(5), Out: count(6)}},
 	}
 	want := []LinkCounters{
-		{A: "h1:eth0", B: "s1:1", AToB: count(1), BToA: count(2)},
-		{A: "s1:2", B: "h2:eth0", AToB: count(4), BToA: count(3)},
-		{A: "s1:3", B: "s2:1", AToB: count(6), BToA: count(5)},
+		{Name: "h1-s1", A: "h1:eth0", B: "s1:1", AToB: count(1), BToA: count(2)},
+		{Name: "s1-h2", A: "s1:2", B: "h2:eth0", AToB: count(4), BToA: count(3)},
+		{Name: "s1-s2", A: "s1:3", B: "s2:1", AToB: count(6), BToA: count(5)},
 	}
 	if got, err := linkCounters(lab, seen); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)

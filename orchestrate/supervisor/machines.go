@@ -71,7 +71,7 @@ func planMachines(lab *topo.Lab) (machines, error) {
 		if l.A.Port == 0 || l.B.Port == 0 {
 			continue
 		}
-		a, b := link.End{NetNS: l.A.Node, Device: trunkName(l.A)}, link.End{NetNS: l.B.Node, Device: trunkName(l.B)}
+		a, b := link.End{NetNS: l.A.Node, Device: patchName(l.A)}, link.End{NetNS: l.B.Node, Device: patchName(l.B)}
 		if l.Tunnel != topo.TunnelVXLAN {
 			m.trunks = append(m.trunks, link.Trunk{A: a, B: b, MTU: l.MTU})
 			continue

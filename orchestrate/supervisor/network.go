@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"hash/crc32"
 
 	"meshlab.dev/meshlab/orchestrate/link"
 	"meshlab.dev/meshlab/orchestrate/ovs"
@@ -18,7 +19,7 @@ func instanceOf(lab *topo.Lab, name string) ovs.Instance {
 
 // bridges plans a bridge for every switch of the lab. Cables to hosts end in
 // the bridge under the host's name; links between switches are patch ports, or
-// devices where switches are isolated.
+// devices where switches are isolated or the link has a character.
 func bridges(lab *topo.Lab) []ovs.Bridge {
 	at := map[string]int{}
 	var all []ovs.Bridge
@@ -37,9 +38,9 @@ func bridges(lab *topo.Lab) []ovs.Bridge {
 		_, aSwitch := at[l.A.Node]
 		_, bSwitch := at[l.B.Node]
 		switch {
-		case aSwitch && bSwitch && lab.Switches == topo.SwitchesIsolated:
-			add(l.A, ovs.Port{Name: trunkName(l.A)})
-			add(l.B, ovs.Port{Name: trunkName(l.B)})
+		case aSwitch && bSwitch && (lab.Switches == topo.SwitchesIsolated || l.Character != (topo.Character{})):
+			add(l.A, ovs.Port{Name: patchName(l.A)})
+			add(l.B, ovs.Port{Name: patchName(l.B)})
 		case aSwitch && bSwitch:
 			add(l.A, ovs.Port{Name: patchName(l.A), Peer: patchName(l.B)})
 			add(l.B, ovs.Port{Name: patchName(l.B), Peer: patchName(l.A)})
@@ -52,20 +53,21 @@ func bridges(lab *topo.Lab) []ovs.Bridge {
 	return all
 }
 
-func patchName(e topo.Endpoint) string { return fmt.Sprintf("%s.%d", e.Node, e.Port) }
+// patchName is the port of a link to another switch: a device, or a patch port
+// that becomes one when the link gets a character. So it is short enough for
+// the kernel; no two in a lab are the same.
+func patchName(e topo.Endpoint) string {
+	name := fmt.Sprintf("%s.%d", e.Node, e.Port)
+	if len(name) > maxDevice {
+		// Port numbers have five digits at most (OpenFlow 1.5.1, section 7.2.1).
+		name = fmt.Sprintf("%08x.%d", crc32.ChecksumIEEE([]byte(e.Node)), e.Port)
+	}
+	return name
+}
 
 // maxDevice is the longest name of a network device, in bytes (IFNAMSIZ
 // without the zero at the end, Linux, include/uapi/linux/if.h).
 const maxDevice = 15
-
-// trunkName is the device of a link to another isolated switch, in the
-// namespace of its own: called like a patch port if the kernel lets it.
-func trunkName(e topo.Endpoint) string {
-	if name := patchName(e); len(name) <= maxDevice {
-		return name
-	}
-	return fmt.Sprintf("trunk.%d", e.Port)
-}
 
 // cables plans a veth pair for every link between a host and a switch.
 func cables(lab *topo.Lab, txChecksumOffload bool) []link.Veth {

@@ -84,13 +84,13 @@ func TestIsolatedBridges(t *testing.T) {
 	}
 }
 
-func TestTrunkName(t *testing.T) {
+func TestPatchName(t *testing.T) {
 	for want, e := range map[string]topo.Endpoint{
 		"s1.9":            {Node: "s1", Port: 9},
 		"thirteen-char.1": {Node: "thirteen-char", Port: 1},
-		"trunk.12":        {Node: "thirteen-char", Port: 12},
+		"c89de526.12":     {Node: "thirteen-char", Port: 12},
 	} {
-		if got := trunkName(e); got != want || len(got) > maxDevice {
+		if got := patchName(e); got != want || len(got) > maxDevice {
 			t.Errorf("%s:%d is %s, not %s", e.Node, e.Port, got, want)
 		}
 	}

@@ -50,6 +50,8 @@ type Supervisor struct {
 	status   Status
 	switches []*vswitch
 	started  bool
+
+	shaping characters
 }
 
 // errRolledBack ends the supervisor, and with it the lab.
@@ -73,6 +75,7 @@ func Run(ctx context.Context, cfg Config) error {
 	mux.HandleFunc("GET /flows", s.serveFlows)
 	mux.HandleFunc("GET /cost", s.serveCost)
 	mux.HandleFunc("GET /links", s.serveLinks)
+	mux.HandleFunc("POST /links", s.serveSetLink)
 	for _, path := range []string{explain.Path, "/traffic", "/metrics", "/healthz"} { // the controller's own
 		mux.Handle("GET "+path, explain.Forward(controllerSocket))
 	}

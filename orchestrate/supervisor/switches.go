@@ -79,6 +79,9 @@ func (r *raising) network(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	if err := r.layTrunks(); err != nil {
+		return "", err
+	}
 	if err := each(ctx, all, r.furnish); err != nil {
 		return "", err
 	}

@@ -65,6 +65,11 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	if err := r.step(ctx, "network", networkLimit, r.network); err != nil {
 		return Status{}, err
 	}
+	if hasCharacters(lab) {
+		if err := r.step(ctx, "links", networkLimit, r.characters); err != nil {
+			return Status{}, err
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	var services, agents func() error
 	services = func() error { return r.step(gctx, "services", networkLimit, r.services) }
