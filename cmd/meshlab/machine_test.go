@@ -50,6 +50,8 @@ func stage(m *testing.M) (int, error) {
 		return sandbox.Init(os.Args[1:], 0)
 	case "fetch":
 		return 0, fetch(os.Args[1:])
+	case "datagrams":
+		return 0, datagrams(os.Args[1:])
 	case "load":
 		connections, err := strconv.Atoi(os.Args[2])
 		if err != nil {

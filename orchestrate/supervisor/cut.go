@@ -45,7 +45,9 @@ func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.C
 // a cable keeps its addresses and sees no carrier. Where a link ends in a
 // device at its switch, one end is enough.
 func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
+	b.mu.Lock()
 	lab := b.lab
+	b.mu.Unlock()
 	for _, ends := range [][2]topo.Endpoint{{l.A, l.B}, {l.B, l.A}} {
 		if host, at := ends[0], ends[1]; host.Port == 0 { // its switch's end has its name
 			return setDevice(link.End{NetNS: instanceOf(lab, at.Node).Name, Device: host.Node}, carries)
