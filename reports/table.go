@@ -9,6 +9,7 @@ import (
 	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/reports/internal/sentence"
 	"meshlab.dev/meshlab/reports/internal/thesis"
+	"meshlab.dev/meshlab/scenarios"
 )
 
 // table is a table as the page and the Markdown both show it.
@@ -237,6 +238,15 @@ func (s *section) gives() table {
 	return t
 }
 
+// hostsText says what the hosts of the labs are; before there was a choice they
+// were network namespaces.
+func hostsText(e scenarios.Environment) string {
+	if e.Docker == "" {
+		return "network namespaces"
+	}
+	return "containers, Docker " + e.Docker
+}
+
 func (s *section) environment() table {
 	e := s.Result.Environment
 	onOff := map[bool]string{true: "on", false: "off"}
@@ -247,7 +257,7 @@ func (s *section) environment() table {
 		{"processor", fmt.Sprintf("%s, %s", e.CPU, format.Plural(e.Cores, "core"))}, {"memory", format.Bytes(e.MemoryBytes)},
 		{"virtualization", e.Virtualization}, {"Open vSwitch", e.OpenVSwitch}, {"its datapath", datapath(e.Datapath)},
 		{"Consul", e.Consul}, {"proxy of Consul Connect", e.Proxy}, {"Postgres", e.Postgres},
-		{"congestion control in the hosts", e.CongestionControl},
+		{"hosts are", hostsText(e)}, {"congestion control in the hosts", e.CongestionControl},
 		{"checksum offload on sending", onOff[e.TxChecksumOffload]},
 		{"receive buffer of a switch port", bufferText(e.SwitchBufferBytes)}, {"run by", as[e.Root]}, {"fingerprint", e.Fingerprint},
 	}

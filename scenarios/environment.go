@@ -58,7 +58,8 @@ const fingerprintDigits = 12
 // Sum returns the fingerprint of what a calibration depends on: processor,
 // number of cores, memory to the nearest GiB (the kernel keeps an amount for
 // itself that differs from boot to boot), kernel release, virtualization, and
-// of the lab Open vSwitch, its datapath and congestion control. Two runs with
+// of the lab Open vSwitch, its datapath and congestion control, and the Docker
+// engine when its hosts are containers. Two runs with
 // one fingerprint share their false-alarm rate as far as hardware and system
 // decide it. Versions of meshlab and of what is measured are not in it: a
 // calibration is there to compare them. What the caller fills in must be there
@@ -69,10 +70,14 @@ const fingerprintDigits = 12
 func (e Environment) Sum() string {
 	const gib = 1 << 30
 	h := sha256.New()
-	for _, part := range []string{
+	parts := []string{
 		e.CPU, strconv.Itoa(e.Cores), strconv.FormatUint((e.MemoryBytes+gib/2)/gib, 10), e.Kernel, e.Virtualization,
 		e.OpenVSwitch, e.Datapath, e.CongestionControl,
-	} {
+	}
+	if e.Docker != "" {
+		parts = append(parts, e.Runtime, e.Docker)
+	}
+	for _, part := range parts {
 		fmt.Fprintf(h, "%q\n", part)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:fingerprintDigits]

@@ -61,6 +61,8 @@ type Environment struct {
 	CongestionControl string `json:"congestion_control"` // inside the lab's hosts
 	TxChecksumOffload bool   `json:"tx_checksum_offload"`
 	SwitchBufferBytes int    `json:"switch_buffer_bytes,omitempty"` // receive buffer of each port of a userspace datapath
+	Runtime           string `json:"runtime,omitempty"`             // what the hosts are; empty, of an older version: namespaces
+	Docker            string `json:"docker,omitempty"`              // version of the engine whose containers the hosts are
 	Root              bool   `json:"root"`                          // false: run by an ordinary user
 	Fingerprint       string `json:"fingerprint,omitempty"`         // of what a calibration depends on; see Environment.Sum
 }
