@@ -74,8 +74,9 @@ func (s State) Lock() (*Claim, error) {
 }
 
 // Claim makes the folder of a new lab and claims it. What a dead lab of the
-// same name has left is removed; a live one is an error that matches ErrUp.
-func (s State) Claim() (*Claim, error) {
+// same name has left is removed, first by undo, which gets its record, if there
+// is a readable one; a live one is an error that matches ErrUp.
+func (s State) Claim(undo func(Record) error) (*Claim, error) {
 	c, err := s.makeLocked()
 	if errors.Is(err, ErrUp) {
 		if r, rerr := s.Read(); rerr == nil && r.Alive() {
@@ -85,6 +86,12 @@ func (s State) Claim() (*Claim, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r, err := s.Read(); err == nil {
+		if err := undo(r); err != nil {
+			c.Release()
+			return nil, fmt.Errorf("remove what a dead lab left: %w", err)
+		}
 	}
 	entries, err := os.ReadDir(s.Dir)
 	for _, e := range entries {

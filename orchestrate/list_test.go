@@ -44,7 +44,7 @@ func TestLookAtRecords(t *testing.T) {
 			if (e.Problem == "") != (tc.problem == "") || !strings.Contains(e.Problem, tc.problem) {
 				t.Errorf("problem %q, want %q", e.Problem, tc.problem)
 			}
-			claim, err := s.Claim() // what `up` of the same name does
+			claim, err := s.Claim(keep) // what `up` of the same name does
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestLookAtRecords(t *testing.T) {
 // A record that this version writes has no field that it does not know.
 func TestOwnRecordIsKnown(t *testing.T) {
 	s := newState(t)
-	claim, err := s.Claim()
+	claim, err := s.Claim(keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestLookAtClaim(t *testing.T) {
 	if c := condition(); c != Ended {
 		t.Errorf("an empty folder: %s", c)
 	}
-	claim, err := s.Claim()
+	claim, err := s.Claim(keep)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,18 @@ type Record struct {
 	StartTime uint64    `json:"start_time"` // of PID, clock ticks since boot: tells it from a later process with the same number
 	Created   time.Time `json:"created"`
 	Version   string    `json:"version"` // of meshlab
+
+	// Runtime is what the hosts are; of a lab that an older version made it is
+	// empty, and Namespaces is meant. Engine is the socket of the engine that
+	// has the containers of a lab of Docker. Both are in the record before the
+	// first container is made.
+	Runtime Runtime `json:"runtime,omitempty"`
+	Engine  string  `json:"engine,omitempty"`
 }
+
+// Contained tells whether the lab has, or had, containers: the kernel does not
+// remove those with the lab's first process.
+func (r Record) Contained() bool { return r.Runtime == Docker }
 
 // State is the folder of one lab: its record, sockets and log.
 type State struct{ Dir string }
@@ -52,6 +63,9 @@ func (s State) Control() string { return filepath.Join(s.Dir, "control.sock") }
 
 // Exec is the path of the supervisor's socket for commands.
 func (s State) Exec() string { return filepath.Join(s.Dir, "exec.sock") }
+
+// Shared is the folder that the containers of a lab see as /run/meshlab.
+func (s State) Shared() string { return filepath.Join(s.Dir, "shared") }
 
 // Log is the path of the supervisor's log.
 func (s State) Log() string { return filepath.Join(s.Dir, "supervisor.log") }

@@ -1,7 +1,9 @@
 package orchestrate
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -50,7 +52,7 @@ func TestRecord(t *testing.T) {
 	if _, err := s.Read(); !errors.Is(err, ErrNotUp) {
 		t.Errorf("read without a folder: %v", err)
 	}
-	claim, err := s.Claim()
+	claim, err := s.Claim(keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,13 +112,63 @@ func TestAliveAndKill(t *testing.T) {
 	}
 }
 
-func TestClaim(t *testing.T) {
+// keep has nothing to undo.
+func keep(Record) error { return nil }
+
+// What a dead lab left outside its folder is removed before the record that
+// tells of it.
+func TestClaimUndoes(t *testing.T) {
 	s := newState(t)
-	claim, err := s.Claim()
+	claim, err := s.Claim(func(r Record) error { return fmt.Errorf("a record of a lab that never was: %v", r) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Claim(); !errors.Is(err, ErrUp) {
+	if err := s.Write(Record{Name: "mine", Runtime: Docker, Engine: "/engine.sock"}); err != nil {
+		t.Fatal(err)
+	}
+	claim.Release()
+	refused := errors.New("the engine refuses")
+	if _, err := s.Claim(func(Record) error { return refused }); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	if r, err := s.Read(); err != nil || r.Engine != "/engine.sock" {
+		t.Errorf("the record has gone, and its lab has not: %+v, %v", r, err)
+	}
+	var undone Record
+	if claim, err = s.Claim(func(r Record) error { undone = r; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	defer claim.Release()
+	if !undone.Contained() || undone.Engine != "/engine.sock" {
+		t.Errorf("undone: %+v", undone)
+	}
+	if _, err := s.Read(); !errors.Is(err, ErrNotUp) {
+		t.Errorf("the record is still there: %v", err)
+	}
+}
+
+func TestRuntimes(t *testing.T) {
+	for _, r := range Runtimes() {
+		if got, err := ParseRuntime(string(r)); err != nil || got != r {
+			t.Errorf("%s: %v, %v", r, got, err)
+		}
+	}
+	if _, err := ParseRuntime("podman"); err == nil || !strings.Contains(err.Error(), "namespaces or docker") {
+		t.Error(err)
+	}
+	var old Record
+	if err := json.Unmarshal([]byte(`{"lab": "hashicups", "pid": 7}`), &old); err != nil || old.Contained() {
+		t.Errorf("a record of an older version: %+v, %v", old, err)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	s := newState(t)
+	claim, err := s.Claim(keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Claim(keep); !errors.Is(err, ErrUp) {
 		t.Errorf("claim of a claimed lab: %v", err)
 	}
 	if _, err := s.Lock(); !errors.Is(err, ErrUp) {
@@ -132,14 +184,14 @@ func TestClaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim.Release()
-	if _, err := s.Claim(); !errors.Is(err, ErrUp) || !strings.Contains(err.Error(), "meshlab down mine") {
+	if _, err := s.Claim(keep); !errors.Is(err, ErrUp) || !strings.Contains(err.Error(), "meshlab down mine") {
 		t.Errorf("claim of a lab that lives: %v", err)
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = child.Wait()
-	if claim, err = s.Claim(); err != nil {
+	if claim, err = s.Claim(keep); err != nil {
 		t.Fatalf("claim of a dead lab: %v", err)
 	}
 	if _, err := s.Read(); !errors.Is(err, ErrNotUp) {
@@ -165,7 +217,7 @@ func TestClaimRace(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for won := 0; won < 50; {
-				claim, err := s.Claim()
+				claim, err := s.Claim(keep)
 				if errors.Is(err, ErrUp) {
 					continue
 				}
@@ -220,7 +272,7 @@ func TestStateRootIsLink(t *testing.T) {
 // refused holds that nothing is read from or made in a root that is not ours.
 func refused(t *testing.T, s State, want string) {
 	t.Helper()
-	_, claim := s.Claim()
+	_, claim := s.Claim(keep)
 	_, lock := s.Lock()
 	_, read := s.Read()
 	for name, err := range map[string]error{"claim": claim, "lock": lock, "read": read} {

@@ -22,6 +22,7 @@ const defaultOut = "results"
 // benchFlags is what a user may say about a run.
 type benchFlags struct {
 	meshes      []string
+	runtime     string
 	scenarios   []string
 	only        []string
 	connections []int
@@ -63,6 +64,7 @@ points to the newest. 'meshlab report' makes a page of them.`,
   meshlab bench hashicups --duet --mesh consul-connect,ovs
   meshlab bench hashicups --scenario thesis,open --waterfall
   meshlab bench hashicups --ramp p99=20ms --only frontend
+  sudo meshlab bench hashicups --runtime docker --quick
   meshlab bench my-lab.yaml --connections 1,8 --requests 5000 --repeats 6`,
 		RunE: func(c *cobra.Command, args []string) error { return bench(c, args, f) },
 	}
@@ -73,6 +75,7 @@ points to the newest. 'meshlab report' makes a page of them.`,
 	d := scenarios.Default()
 	fl := c.Flags()
 	fl.StringSliceVar(&f.meshes, "mesh", all, "meshes to compare; of paired trials the first is the base")
+	fl.StringVar(&f.runtime, "runtime", "", runtimeHelp)
 	fl.StringSliceVar(&f.scenarios, "scenario", nil, "names or files of scenarios (default: thesis)")
 	fl.StringSliceVar(&f.only, "only", nil, "names of requests to send (default: all of the lab file)")
 	fl.BoolVar(&f.duet, "duet", false, "paired trials of an open loop: short for --scenario open")
@@ -109,6 +112,7 @@ func bench(c *cobra.Command, args []string, f benchFlags) error {
 	if err != nil {
 		return err
 	}
+	r.fleet.runtime = f.runtime
 	log, err := newRequestLog(f.log, f.out, r.res.ID)
 	if err != nil {
 		return err

@@ -58,6 +58,9 @@ func (f benchFlags) plan(c *cobra.Command, args []string) (benchPlan, error) {
 		if err != nil {
 			return p, err
 		}
+		if _, err := runtimeOf(lab.Lab, f.runtime); err != nil {
+			return p, err
+		}
 		for _, other := range p.labs {
 			if spread(other.Lab) == spread(lab.Lab) && p.closed != nil {
 				return p, usageError{fmt.Errorf("labs %s and %s are both %s: one run takes one lab on a single node and one on several", other.Name, lab.Name, spread(lab.Lab))}

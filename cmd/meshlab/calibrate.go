@@ -22,6 +22,7 @@ import (
 // calibrateFlags is what a user may say about a calibration.
 type calibrateFlags struct {
 	mesh, scenario, only string
+	runtime              string
 	pairs, verdicts      int
 	effects              []int
 	seed                 uint64
@@ -48,6 +49,7 @@ on where an earlier one was interrupted, or with more --pairs; --fresh begins an
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.mesh, "mesh", string(orchestrate.OVS), "mesh that is compared with itself")
+	fl.StringVar(&f.runtime, "runtime", "", runtimeHelp)
 	fl.StringVar(&f.scenario, "scenario", openScenario, "name or file of an open-loop scenario")
 	fl.StringVar(&f.only, "only", "", "request to send (default: the first of the lab file)")
 	fl.IntVar(&f.pairs, "pairs", 60, "pairs of labs to measure")
@@ -73,6 +75,9 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	}
 	lab, err := loadLab(argOr(args, defaultLab))
 	if err != nil {
+		return err
+	}
+	if _, err := runtimeOf(lab.Lab, f.runtime); err != nil {
 		return err
 	}
 	sides := []side{{label: "a", lab: lab, mesh: mesh}, {label: "b", lab: lab, mesh: mesh}}
@@ -101,6 +106,7 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	if err != nil {
 		return err
 	}
+	r.fleet.runtime = f.runtime
 	cal, err := r.calibrate(ctx, cfg, plans[0], f.fresh)
 	p.stop()
 	if err != nil {

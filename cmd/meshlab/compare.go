@@ -22,6 +22,7 @@ import (
 // compareFlags is what a user may say about a comparison.
 type compareFlags struct {
 	lab, mesh, scenario string
+	runtime             string
 	only                []string
 	baseBin, newBin     string
 	markdown, junit     string
@@ -61,6 +62,7 @@ Exit codes: 0 PASS, 3 FAIL (a regression), 4 INCONCLUSIVE; 1 and 2 as ever.`,
 	fl := c.Flags()
 	fl.StringVar(&f.lab, "lab", defaultLab, "lab that is measured")
 	fl.StringVar(&f.mesh, "mesh", string(orchestrate.OVS), "mesh of both sides, unless they are two meshes")
+	fl.StringVar(&f.runtime, "runtime", "", runtimeHelp)
 	fl.StringVar(&f.scenario, "scenario", openScenario, "name or file of an open-loop scenario")
 	fl.StringSliceVar(&f.only, "only", nil, "names of requests to send (default: all of the lab file)")
 	fl.StringVar(&f.baseBin, "base-bin", "", "program of the base: another build of meshlab")
@@ -102,6 +104,11 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 	if !c.Flags().Changed("seed") {
 		f.seed = rand.Uint64()
 	}
+	for _, s := range sides {
+		if _, err := runtimeOf(s.lab.Lab, f.runtime); err != nil {
+			return err
+		}
+	}
 	plans, skipped, err := duetPlans(script, sides, f.only)
 	if err != nil {
 		return err
@@ -119,6 +126,7 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 	if err != nil {
 		return err
 	}
+	r.fleet.runtime = f.runtime
 	if err := r.compare(ctx, plans, f.oneAtATime); err != nil {
 		p.stop()
 		return interrupted(ctx, err)

@@ -40,9 +40,10 @@ func meshSides(lab loadedLab, meshes []string) []side {
 // fleet is the labs of a measurement. They are held: when this program ends,
 // however it does, so do they.
 type fleet struct {
-	p   *progress
-	bin consul.Binary
-	env *scenarios.Environment // gets what the labs find out about the machine
+	p       *progress
+	bin     consul.Binary
+	runtime string                 // of the flag; "": what each lab needs
+	env     *scenarios.Environment // gets what the labs find out about the machine
 
 	starts int
 
@@ -94,7 +95,12 @@ func (f *fleet) launch(ctx context.Context, s side, name string) (raised, error)
 	if first {
 		f.p.start(step)
 	}
+	runtime, err := runtimeOf(s.lab.Lab, f.runtime)
+	if err != nil {
+		return raised{}, err
+	}
 	launch := s.lab.launch(name, s.mesh, f.bin)
+	launch.Runtime = runtime
 	launch.Hold, launch.Program = true, s.program
 	st, err := supervisor.Launch(ctx, launch, func(e supervisor.Event) {
 		if !e.Done {

@@ -47,7 +47,9 @@ func leftLabs() ([]leftover, error) {
 				func(context.Context) (bool, error) { return true, supervisor.RemoveOrphan(l) }})
 		case l.Condition == orchestrate.Ended:
 			all = append(all, leftover{"lab " + l.Name, "it has ended, and " + l.Dir + " is left" + about,
-				func(context.Context) (bool, error) { return supervisor.RemoveEnded(orchestrate.State{Dir: l.Dir}) }})
+				func(ctx context.Context) (bool, error) {
+					return supervisor.RemoveEnded(ctx, orchestrate.State{Dir: l.Dir})
+				}})
 		}
 	}
 	return all, err

@@ -122,7 +122,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace(), newLink())
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
 	add("other", newDoctor(), newController())
-	root.AddCommand(newSupervise(), newShape(), newService(), newLoad(), newGenerate())
+	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate())
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {
 			c.Args = func(c *cobra.Command, a []string) error {

@@ -147,6 +147,7 @@ func recordEnvironment(e *scenarios.Environment, lab supervisor.Environment) {
 	e.OpenVSwitch, e.Datapath, e.Consul = lab.OpenVSwitch, lab.Datapath, lab.Consul
 	e.CongestionControl, e.TxChecksumOffload = lab.CongestionControl, lab.TxChecksumOffload
 	e.SwitchBufferBytes = lab.SwitchBufferBytes
+	e.Runtime, e.Docker = string(lab.Runtime), lab.Docker
 	e.Root = os.Geteuid() == 0
 	if lab.Proxy != "" {
 		e.Proxy = lab.Proxy

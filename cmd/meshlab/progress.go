@@ -58,9 +58,12 @@ func newProgress(f *os.File) *progress {
 
 // event shows a step of bringing up a lab.
 func (p *progress) event(e supervisor.Event) {
-	if e.Done {
+	switch {
+	case e.Done:
 		p.finish(e.Step, e.Detail, time.Duration(e.Seconds*float64(time.Second)))
-	} else {
+	case e.Detail != "": // it is under way
+		p.report(e.Detail)
+	default:
 		p.start(e.Step)
 	}
 }

@@ -74,6 +74,7 @@ func reproduce(c *cobra.Command, source, out string, seed uint64, quick bool) er
 	if err != nil {
 		return err
 	}
+	r.fleet.runtime = again.runtime
 	if err := again.plan.run(ctx, r, nil); err != nil {
 		p.stop()
 		return interrupted(ctx, err)
@@ -94,6 +95,7 @@ type original struct {
 	name     string
 	findings []scenarios.Finding
 	plan     benchPlan
+	runtime  string
 }
 
 func originalOf(source string) (original, error) {
@@ -153,7 +155,7 @@ func ofThesis() (original, error) {
 
 // ofResult plans the run of a result document again, from what it holds.
 func ofResult(r *scenarios.Result) (original, error) {
-	o := original{name: r.ID, findings: r.Findings()}
+	o := original{name: r.ID, findings: r.Findings(), runtime: r.Environment.Runtime}
 	if len(o.findings) == 0 {
 		return o, usageError{fmt.Errorf("run %s has no ratio that could be found again: no paired trials, and no closed loop under ovs and another mesh", r.ID)}
 	}
@@ -165,7 +167,7 @@ func ofResult(r *scenarios.Result) (original, error) {
 		if err != nil {
 			return o, usageError{fmt.Errorf("read lab %s of run %s: %w", info.Name, r.ID, err)}
 		}
-		o.plan.labs = append(o.plan.labs, loadedLab{lab, []byte(info.File), info.Name})
+		o.plan.labs = append(o.plan.labs, loadedLab{Lab: lab, source: []byte(info.File), file: info.Name})
 	}
 	o.closedOf(r)
 	return o, o.openOf(r)

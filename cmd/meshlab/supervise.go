@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/labs/builtin"
+	"meshlab.dev/meshlab/orchestrate/docker"
 	"meshlab.dev/meshlab/orchestrate/sandbox"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/scenarios/fortio"
@@ -21,6 +23,7 @@ const superviseVerb = "supervise"
 func newSupervise() *cobra.Command {
 	var listeners int
 	var inside bool
+	var bind []string
 	c := &cobra.Command{
 		Use:    superviseVerb,
 		Hidden: true,
@@ -28,7 +31,12 @@ func newSupervise() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !inside {
 				args := []string{superviseVerb, "--inside", "--listeners", fmt.Sprint(listeners)}
-				code, err := sandbox.Init(args, 3+listeners)
+				var binds []sandbox.Bind
+				for _, b := range bind {
+					source, target, _ := strings.Cut(b, "=")
+					binds = append(binds, sandbox.Bind{Source: source, Target: target})
+				}
+				code, err := sandbox.Init(args, 3+listeners, binds...)
 				if err != nil {
 					return err
 				}
@@ -46,7 +54,21 @@ func newSupervise() *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&listeners, "listeners", 0, "number of inherited listeners for published ports")
+	c.Flags().StringArrayVar(&bind, "bind", nil, "path=path in the sandbox: what of the machine is seen in it")
 	c.Flags().BoolVar(&inside, "inside", false, "the sandbox is ready")
+	return c
+}
+
+// newHostContainer is the first process of the container of a host.
+func newHostContainer() *cobra.Command {
+	var socket string
+	c := &cobra.Command{
+		Use:    docker.HostVerb + " --socket PATH NAME",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE:   func(_ *cobra.Command, args []string) error { return docker.HostMain(socket, args[0]) },
+	}
+	c.Flags().StringVar(&socket, "socket", "", "where the lab takes the network namespace")
 	return c
 }
 

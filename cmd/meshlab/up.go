@@ -24,7 +24,7 @@ import (
 const defaultLab = "hashicups"
 
 func newUp() *cobra.Command {
-	var mesh, name string
+	var mesh, runtime, name string
 	var noPublish bool
 	c := &cobra.Command{
 		Use:   "up [LAB]",
@@ -37,10 +37,18 @@ If a step fails, or on Ctrl-C, everything is removed again.
 The mesh decides what {{ upstream }} becomes in the lab file:
   direct          the instance's own address: plain switching
   ovs             the virtual address, translated by the switches
-  consul-connect  the sidecar of the caller`,
+  consul-connect  the sidecar of the caller
+
+The runtime decides what a host is:
+  namespaces  a network namespace; what runs on it are programs of this machine
+  docker      a container, whose network the containers of its services share;
+              needs root and a Docker engine on this machine. Services with an
+              image, or with limits, need it, so it is the default of their labs
+docs/docker.md tells what is made in the engine, and what of it is left: nothing.`,
 		Example: `  meshlab up
   meshlab up hashicups --mesh consul-connect --name sidecars
-  meshlab up ./my-lab.yaml`,
+  meshlab up ./my-lab.yaml
+  sudo meshlab up hashicups --runtime docker`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
@@ -50,6 +58,9 @@ The mesh decides what {{ upstream }} becomes in the lab file:
 			}
 			lab, err := loadLab(argOr(args, defaultLab))
 			if err != nil {
+				return err
+			}
+			if lab.runtime, err = runtimeOf(lab.Lab, runtime); err != nil {
 				return err
 			}
 			if name == "" {
@@ -86,6 +97,7 @@ The mesh decides what {{ upstream }} becomes in the lab file:
 		},
 	}
 	c.Flags().StringVar(&mesh, "mesh", string(orchestrate.OVS), "how services reach their upstreams: direct, ovs or consul-connect")
+	c.Flags().StringVar(&runtime, "runtime", "", runtimeHelp)
 	c.Flags().StringVar(&name, "name", "", "name of the lab on this machine (default: that in the lab file); with names of their own, several can be up at once")
 	c.Flags().BoolVar(&noPublish, "no-publish", false, "do not forward loopback ports to the services that the lab file publishes")
 	return c
@@ -106,7 +118,11 @@ func failedUp(ctx context.Context, name string, err error) error {
 }
 
 func printUp(w io.Writer, name string, st supervisor.Status, took time.Duration) {
-	fmt.Fprintf(w, "Lab %s is up with mesh %s, ready after %.1f s.\n", name, st.Mesh, took.Seconds())
+	on := ""
+	if st.Runtime == orchestrate.Docker {
+		on = ", on Docker " + st.Environment.Docker
+	}
+	fmt.Fprintf(w, "Lab %s is up with mesh %s%s, ready after %.1f s.\n", name, st.Mesh, on, took.Seconds())
 	for _, p := range st.Published {
 		fmt.Fprintf(w, "  %s: http://%s/\n", p.Service, p.Address)
 	}
@@ -121,8 +137,9 @@ func printUp(w io.Writer, name string, st supervisor.Status, took time.Duration)
 // loadedLab is a lab file and what it says.
 type loadedLab struct {
 	*topo.Lab
-	source []byte
-	file   string
+	source  []byte
+	file    string
+	runtime orchestrate.Runtime // "": the default of the lab
 }
 
 // loadLab reads a built-in lab or a lab file.
@@ -137,12 +154,12 @@ func loadLab(nameOrPath string) (loadedLab, error) {
 			file = abs
 		}
 	}
-	return loadedLab{lab, source, file}, nil
+	return loadedLab{Lab: lab, source: source, file: file}, nil
 }
 
 func (l loadedLab) launch(name string, m orchestrate.Mesh, bin consul.Binary) supervisor.LaunchConfig {
 	return supervisor.LaunchConfig{
-		Name: name, Lab: l.Lab, File: l.file, Source: l.source, Mesh: m,
+		Name: name, Lab: l.Lab, File: l.file, Source: l.source, Mesh: m, Runtime: l.runtime,
 		Consul: bin.Path, ConsulVersion: bin.Version, Version: version(), Command: superviseVerb,
 	}
 }

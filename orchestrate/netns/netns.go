@@ -11,6 +11,7 @@ import (
 	"runtime"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 const dir = "/run/netns"
@@ -29,6 +30,26 @@ func Create(name string) error {
 		}
 		return ns.Close()
 	})
+}
+
+// Adopt gives a network namespace that somebody else has made a name. It lives
+// on for as long as it has that. The error matches fs.ErrExist when the name is
+// taken.
+func Adopt(name string, ns *os.File) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("adopt network namespace %s: %w", name, err)
+	}
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return fmt.Errorf("adopt network namespace %s: %w", name, err)
+	}
+	f.Close()
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()), path, "", unix.MS_BIND, ""); err != nil {
+		os.Remove(path)
+		return fmt.Errorf("adopt network namespace %s: %w", name, err)
+	}
+	return nil
 }
 
 // Open returns a handle of the named namespace; close it after use.

@@ -18,6 +18,11 @@ type UpRequest struct {
 	Hold          bool             `json:"hold"` // the lab ends when the connection of POST /up does
 	Publish       []Published      `json:"publish,omitempty"`
 	UnprivUID     int              `json:"unpriv_uid"` // user id that Postgres runs as, inside
+
+	Runtime  orchestrate.Runtime `json:"runtime,omitempty"`
+	Name     string              `json:"name,omitempty"`      // of the lab on this machine
+	StateDir string              `json:"state_dir,omitempty"` // its state folder, as seen outside
+	Version  string              `json:"version,omitempty"`   // of meshlab
 }
 
 // Published is a loopback port of the user that leads to a service. Its
@@ -27,8 +32,8 @@ type Published struct {
 	Address string `json:"address"` // host:port to try
 }
 
-// Event is one line of the answer to POST /up: a step that began, ended or
-// failed. The last line has Ready or Error.
+// Event is one line of the answer to POST /up: a step that began, goes on,
+// ended or failed: Detail of one that goes on is what it does. The last line has Ready or Error.
 type Event struct {
 	Step    string  `json:"step,omitempty"`
 	Done    bool    `json:"done,omitempty"`
@@ -40,16 +45,17 @@ type Event struct {
 
 // Status is the answer to GET /status.
 type Status struct {
-	Lab         string           `json:"lab"`
-	Mesh        orchestrate.Mesh `json:"mesh"`
-	Ready       bool             `json:"ready"`
-	Since       time.Time        `json:"since"`
-	Nodes       []NodeStatus     `json:"nodes"`
-	Services    []ServiceStatus  `json:"services"`
-	Processes   []process.Info   `json:"processes"`
-	Published   []Published      `json:"published,omitempty"`
-	Environment Environment      `json:"environment"`
-	Steps       []Event          `json:"steps,omitempty"`
+	Lab         string              `json:"lab"`
+	Mesh        orchestrate.Mesh    `json:"mesh"`
+	Runtime     orchestrate.Runtime `json:"runtime,omitempty"` // "": namespaces, of an older version
+	Ready       bool                `json:"ready"`
+	Since       time.Time           `json:"since"`
+	Nodes       []NodeStatus        `json:"nodes"`
+	Services    []ServiceStatus     `json:"services"`
+	Processes   []process.Info      `json:"processes"`
+	Published   []Published         `json:"published,omitempty"`
+	Environment Environment         `json:"environment"`
+	Steps       []Event             `json:"steps,omitempty"`
 	// Controller is what the controller of the switches says of itself; none:
 	// it does not answer.
 	Controller *controller.Health `json:"controller,omitempty"`
@@ -77,13 +83,15 @@ type ServiceStatus struct {
 
 // Environment is what the lab found of the machine.
 type Environment struct {
-	OpenVSwitch       string `json:"open_vswitch"`
-	Datapath          string `json:"datapath"`
-	Consul            string `json:"consul"`
-	Proxy             string `json:"proxy,omitempty"`
-	CongestionControl string `json:"congestion_control"`
-	TxChecksumOffload bool   `json:"tx_checksum_offload"`
-	SwitchBufferBytes int    `json:"switch_buffer_bytes,omitempty"` // receive buffer of a port of the userspace datapath
+	OpenVSwitch       string              `json:"open_vswitch"`
+	Datapath          string              `json:"datapath"`
+	Consul            string              `json:"consul"`
+	Proxy             string              `json:"proxy,omitempty"`
+	CongestionControl string              `json:"congestion_control"`
+	TxChecksumOffload bool                `json:"tx_checksum_offload"`
+	Runtime           orchestrate.Runtime `json:"runtime"`
+	Docker            string              `json:"docker,omitempty"`              // version of the engine that runs the hosts; "": none does
+	SwitchBufferBytes int                 `json:"switch_buffer_bytes,omitempty"` // receive buffer of a port of the userspace datapath
 }
 
 // problem is the body of an answer that is no success.

@@ -26,7 +26,8 @@ type LaunchConfig struct {
 	File          string // absolute path of the lab file; a bare name for an embedded one
 	Source        []byte
 	Mesh          orchestrate.Mesh
-	Consul        string // path of the program
+	Runtime       orchestrate.Runtime // "": namespaces
+	Consul        string              // path of the program
 	ConsulVersion string
 	Version       string // of meshlab
 	Publish       bool   // forward the loopback ports that the lab file asks for
@@ -51,11 +52,15 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	if err := preflight(); err != nil {
 		return Status{}, err
 	}
+	engine, err := findEngine(ctx, cfg)
+	if err != nil {
+		return Status{}, err
+	}
 	if cfg.Program, err = programPath(cfg.Program); err != nil {
 		return Status{}, err
 	}
 	state := orchestrate.StateOf(cfg.Name)
-	claim, err := state.Claim()
+	claim, err := state.Claim(func(left orchestrate.Record) error { return removeContainers(ctx, state, left) })
 	if err != nil {
 		return Status{}, fmt.Errorf("lab %s: %w", cfg.Name, err)
 	}
@@ -63,7 +68,7 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	var rec orchestrate.Record
 	defer func() {
 		if err != nil {
-			err = rollBack(err, rec, claim)
+			err = rollBack(ctx, err, state, rec, claim)
 		}
 	}()
 
@@ -83,8 +88,12 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 		return Status{}, fmt.Errorf("make pipe to supervisor: %w", err)
 	}
 	defer alive.Close()
+	binds, err := sharedWithContainers(state, engine)
+	if err != nil {
+		return Status{}, err
+	}
 	proc, err := sandbox.Start(sandbox.Config{
-		Program: cfg.Program, Args: []string{cfg.Command, "--listeners", strconv.Itoa(len(in.published))},
+		Program: cfg.Program, Args: append([]string{cfg.Command, "--listeners", strconv.Itoa(len(in.published))}, binds...),
 		Files: append([]*os.File{hangup}, in.files...), Held: claim.File(), Log: log,
 	})
 	hangup.Close()
@@ -102,7 +111,7 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	}
 	rec = orchestrate.Record{
 		Lab: cfg.Lab.Name, Name: cfg.Name, Mesh: cfg.Mesh, PID: proc.Pid, StartTime: start,
-		Created: time.Now(), Version: cfg.Version,
+		Created: time.Now(), Version: cfg.Version, Runtime: cmp.Or(cfg.Runtime, orchestrate.Namespaces), Engine: engine,
 	}
 	if err := state.Write(rec); err != nil {
 		return Status{}, err
@@ -116,7 +125,11 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	st, err = NewClient(state.Control()).Up(ctx, UpRequest{
 		File: cfg.File, Source: cfg.Source, Mesh: cfg.Mesh, Consul: cfg.Consul, ConsulVersion: cfg.ConsulVersion,
 		Publish: in.published, Hold: cfg.Hold, UnprivUID: unprivilegedUID(),
+		Runtime: rec.Runtime, Name: cfg.Name, StateDir: state.Dir, Version: cfg.Version,
 	}, report)
+	if err == nil && rec.Contained() && st.Runtime != rec.Runtime { // another program, that does not know the word
+		err = fmt.Errorf("start lab %s with %s: %w for runtime %s", cfg.Name, cfg.Program, ErrTooOld, rec.Runtime)
+	}
 	if errors.Is(err, errEnded) {
 		select {
 		case <-ended:
@@ -132,8 +145,11 @@ var errEnded = errors.New("the lab's supervisor ended before the lab was ready")
 
 // rollBack ends a lab that did not come up because of err, and returns err.
 // The state of a lab that will not end stays: `down` needs it.
-func rollBack(err error, rec orchestrate.Record, claim *orchestrate.Claim) error {
+func rollBack(ctx context.Context, err error, state orchestrate.State, rec orchestrate.Record, claim *orchestrate.Claim) error {
 	undo := rec.Kill(killWait)
+	if undo == nil {
+		undo = removeContainers(ctx, state, rec)
+	}
 	if undo == nil {
 		undo = claim.Remove()
 	}
@@ -169,7 +185,7 @@ func RemoveState(ctx context.Context, state orchestrate.State) (bool, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			return found, nil
 		case err == nil:
-			return true, claim.Remove()
+			return true, removeDead(ctx, state, claim)
 		case !errors.Is(err, orchestrate.ErrUp):
 			return true, err
 		}
@@ -191,7 +207,7 @@ func RemoveState(ctx context.Context, state orchestrate.State) (bool, error) {
 // RemoveEnded removes the state folder of a lab that has ended, and what it
 // names. It never ends a lab: the bool is false when there is none, or one that
 // lives, is coming up, or is being removed by another meshlab.
-func RemoveEnded(state orchestrate.State) (bool, error) {
+func RemoveEnded(ctx context.Context, state orchestrate.State) (bool, error) {
 	claim, err := state.Lock()
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, orchestrate.ErrUp):
@@ -199,11 +215,26 @@ func RemoveEnded(state orchestrate.State) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	return true, claim.Remove()
+	return true, removeDead(ctx, state, claim)
 }
 
 // RemoveOrphan ends a lab whose state folder has been deleted.
 func RemoveOrphan(e orchestrate.Entry) error { return e.Kill(killWait) }
+
+// removeDead removes what is left of a lab whose first process has ended, and
+// whose claim the caller has. When the engine of its containers does not
+// answer, the state stays, so that it can be done again.
+func removeDead(ctx context.Context, state orchestrate.State, claim *orchestrate.Claim) error {
+	// Without a record that can be read there are no containers: it is written
+	// before the first.
+	if rec, err := state.Read(); err == nil {
+		if err := removeContainers(ctx, state, rec); err != nil {
+			claim.Release()
+			return err
+		}
+	}
+	return claim.Remove()
+}
 
 // preflight names what would make every lab fail, before anything is made.
 func preflight() error {

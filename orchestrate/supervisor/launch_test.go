@@ -15,7 +15,7 @@ func TestRollBack(t *testing.T) {
 	cause := errors.New("a step failed")
 	claimed := func() (orchestrate.State, *orchestrate.Claim) {
 		s := orchestrate.State{Dir: filepath.Join(t.TempDir(), "meshlab", "mine")}
-		claim, err := s.Claim()
+		claim, err := s.Claim(func(orchestrate.Record) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -23,7 +23,7 @@ func TestRollBack(t *testing.T) {
 		return s, claim
 	}
 	s, claim := claimed()
-	if err := rollBack(cause, orchestrate.Record{}, claim); !errors.Is(err, cause) || errors.Is(err, ErrLeft) {
+	if err := rollBack(t.Context(), cause, s, orchestrate.Record{}, claim); !errors.Is(err, cause) || errors.Is(err, ErrLeft) {
 		t.Errorf("roll back of what was never started: %v", err)
 	}
 	if _, err := os.Stat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
@@ -31,7 +31,7 @@ func TestRollBack(t *testing.T) {
 	}
 	// A thread has no pidfd of its own (pidfd_open(2)): it cannot be killed.
 	s, claim = claimed()
-	if err := rollBack(cause, orchestrate.Record{PID: otherThread(t)}, claim); !errors.Is(err, cause) || !errors.Is(err, ErrLeft) {
+	if err := rollBack(t.Context(), cause, s, orchestrate.Record{PID: otherThread(t)}, claim); !errors.Is(err, cause) || !errors.Is(err, ErrLeft) {
 		t.Errorf("roll back of what will not end: %v", err)
 	}
 	if _, err := os.Stat(s.Dir); err != nil {

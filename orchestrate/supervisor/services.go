@@ -94,6 +94,7 @@ func switching(ctx context.Context, switches int) (int, error) {
 // services starts the application, all instances at once: a service whose
 // upstream is not there yet must bear with that, as on any real cluster.
 func (r *raising) services(context.Context) (string, error) {
+	var specs []process.Spec
 	for _, svc := range r.lab.Services {
 		spec, err := r.serviceSpec(svc)
 		if err != nil {
@@ -103,9 +104,10 @@ func (r *raising) services(context.Context) (string, error) {
 		if err := os.MkdirAll(home, 0o755); err != nil {
 			return "", fmt.Errorf("create home of service %s: %w", svc.Name, err)
 		}
-		if err := r.procs.Start(spec); err != nil {
-			return "", err
-		}
+		specs = append(specs, spec)
+	}
+	if err := r.start(specs); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("%d started", len(r.lab.Services)), nil
 }
@@ -113,7 +115,10 @@ func (r *raising) services(context.Context) (string, error) {
 // serviceSpec says how an instance is started under the lab's mesh.
 func (r *raising) serviceSpec(svc topo.Service) (process.Spec, error) {
 	dir := filepath.Join(serviceDir, svc.Name)
-	spec := process.Spec{Name: svc.Name, Node: svc.Node, Part: process.PartService, Dir: dir, KeepRunning: true}
+	spec := process.Spec{
+		Name: svc.Name, Node: svc.Node, Part: process.PartService, Dir: dir, KeepRunning: true,
+		Limits: process.Limits(svc.Limits),
+	}
 	funcs := topo.Funcs{
 		Upstream: func(name string) (string, error) {
 			for _, u := range svc.Upstreams {
@@ -126,20 +131,25 @@ func (r *raising) serviceSpec(svc topo.Service) (process.Spec, error) {
 		Address: orchestrate.HostAddr(r.lab, svc.Node).String(),
 		Port:    svc.Port,
 	}
-	if svc.Builtin != "" {
+	spec.Env = baseEnv(dir)
+	switch {
+	case svc.Builtin != "":
 		b, ok := builtin.Lookup(svc.Builtin)
 		if !ok {
 			return spec, fmt.Errorf("service %s: no builtin %q", svc.Name, svc.Builtin)
 		}
 		spec.Path, spec.Args, spec.Unprivileged = self, []string{"service", svc.Builtin}, b.Unprivileged
-	} else {
-		words := make([]string, len(svc.Command))
-		for i, w := range svc.Command {
-			text, err := topo.Expand(w, funcs)
-			if err != nil {
-				return spec, fmt.Errorf("service %s: command: %w", svc.Name, err)
-			}
-			words[i] = text
+	case svc.Image != "":
+		words, err := expandCommand(svc, funcs)
+		if err != nil {
+			return spec, err
+		}
+		// Program, folder and the rest of the environment are the image's own.
+		spec.Image, spec.Args, spec.Dir, spec.Env = svc.Image, words, "", nil
+	default:
+		words, err := expandCommand(svc, funcs)
+		if err != nil {
+			return spec, err
 		}
 		if base := filepath.Dir(r.req.File); filepath.IsAbs(base) {
 			spec.Dir = base // a user's command runs where the lab file is, as with Compose
@@ -150,7 +160,6 @@ func (r *raising) serviceSpec(svc topo.Service) (process.Spec, error) {
 		}
 		spec.Path, spec.Args = path, words[1:]
 	}
-	spec.Env = baseEnv(dir)
 	for k, v := range svc.Environment {
 		text, err := topo.Expand(v, funcs)
 		if err != nil {
@@ -159,6 +168,18 @@ func (r *raising) serviceSpec(svc topo.Service) (process.Spec, error) {
 		spec.Env = append(spec.Env, k+"="+text)
 	}
 	return spec, nil
+}
+
+func expandCommand(svc topo.Service, funcs topo.Funcs) ([]string, error) {
+	words := make([]string, len(svc.Command))
+	for i, w := range svc.Command {
+		text, err := topo.Expand(w, funcs)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: command: %w", svc.Name, err)
+		}
+		words[i] = text
+	}
+	return words, nil
 }
 
 func findProgram(name, dir string) (string, error) {

@@ -4,15 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"path/filepath"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
+	"golang.org/x/sync/errgroup"
 
 	"meshlab.dev/meshlab/orchestrate/connect"
 	"meshlab.dev/meshlab/orchestrate/consul"
+	"meshlab.dev/meshlab/orchestrate/netns"
 	"meshlab.dev/meshlab/orchestrate/process"
 )
 
@@ -41,15 +40,15 @@ func (r *raising) sidecars(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, spec := range specs {
+	for i, spec := range specs {
 		if addr, ok := public[spec.Name]; ok && proxy.Name == connect.BuiltIn {
 			started := make(chan struct{}, 1)
-			spec.Started = tell(started)
-			go r.keepSidecar(spec.Name, addr, started)
+			specs[i].Started = tell(started)
+			go r.keepSidecar(spec.Name, spec.Node, addr, started)
 		}
-		if err := r.procs.Start(spec); err != nil {
-			return "", err
-		}
+	}
+	if err := r.start(specs); err != nil {
+		return "", err
 	}
 	r.env.Proxy = proxy.Name + " " + proxy.Version
 	return fmt.Sprintf("%d of %s", len(specs), r.env.Proxy), nil
@@ -74,19 +73,22 @@ const (
 // has got the channel (Proxy.Serve in connect/proxy), it waits for nil, which
 // is for ever: its upstreams work, and nobody can call its service. On a small
 // machine this happens to one sidecar in some hundred labs.
-func (r *raising) keepSidecar(name string, addr netip.AddrPort, started <-chan struct{}) {
+func (r *raising) keepSidecar(name, node string, addr netip.AddrPort, started <-chan struct{}) {
 	ended := 0
 	for range started {
-		pid := r.pidOf(name)
-		if pid == 0 {
+		since, ok := r.runsSince(name)
+		if !ok {
 			continue // it has ended again, and its next start will be told
 		}
 		patience := sidecarPatience << (2 * ended)
 		time.Sleep(patience)
-		if r.pidOf(name) != pid {
+		if now, ok := r.runsSince(name); !ok || now != since {
 			continue // the same
 		}
-		open, err := listens(pid, addr)
+		open, err := false, error(nil)
+		if failed := netns.Do(node, func() error { open, err = listens("/proc/thread-self", addr); return nil }); failed != nil {
+			err = failed
+		}
 		switch {
 		case err != nil:
 			r.log.Warn("look for the listener of a sidecar", "sidecar", name, "error", err)
@@ -94,23 +96,26 @@ func (r *raising) keepSidecar(name string, addr netip.AddrPort, started <-chan s
 			ended = 0
 		case ended < sidecarEnds:
 			ended++
-			r.log.Warn("end a sidecar that does not open its public listener", "sidecar", name, "pid", pid, "address", addr, "after", patience)
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+			r.log.Warn("end a sidecar that does not open its public listener", "sidecar", name, "address", addr, "after", patience)
+			if err := r.procs.Kill(name); err != nil {
+				r.log.Warn("end a sidecar", "error", err)
+			}
 		}
 	}
 }
 
 // listens tells whether anything listens at addr, of IPv4, in the network
-// namespace of a process. It does not connect, which a proxy would pass on.
-func listens(pid int, addr netip.AddrPort) (bool, error) {
+// namespace of the process or thread whose folder in /proc is given. It does
+// not connect, which a proxy would pass on.
+func listens(folder string, addr netip.AddrPort) (bool, error) {
 	const tcpListen = 10 // TCP_LISTEN in include/net/tcp_states.h
-	proc, err := procfs.NewFS(filepath.Join(procfs.DefaultMountPoint, strconv.Itoa(pid)))
+	proc, err := procfs.NewFS(folder)
 	if err != nil {
-		return false, fmt.Errorf("list sockets of process %d: %w", pid, err)
+		return false, fmt.Errorf("list sockets: %w", err)
 	}
 	sockets, err := proc.NetTCP()
 	if err != nil {
-		return false, fmt.Errorf("list sockets of process %d: %w", pid, err)
+		return false, fmt.Errorf("list sockets: %w", err)
 	}
 	for _, s := range sockets {
 		local, _ := netip.AddrFromSlice(s.LocalAddr)
@@ -144,4 +149,27 @@ func (s *Supervisor) pidOf(name string) int {
 		}
 	}
 	return 0
+}
+
+// runsSince tells when a process of the lab was started that runs.
+func (s *Supervisor) runsSince(name string) (time.Time, bool) {
+	procs, err := s.running()
+	if err != nil {
+		return time.Time{}, false
+	}
+	for _, p := range procs.List() {
+		if p.Name == name && (p.State == process.Running || p.State == process.Paused) {
+			return p.Started, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// start starts processes, all at once.
+func (r *raising) start(specs []process.Spec) error {
+	var g errgroup.Group
+	for _, spec := range specs {
+		g.Go(func() error { return r.procs.Start(spec) })
+	}
+	return g.Wait()
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (s *Supervisor) currentStatus(ctx context.Context) (Status, error) {
 	if lab == nil {
 		return Status{}, errors.New("the lab is not up yet")
 	}
-	st.Lab, st.Mesh, st.Published = lab.Name, req.Mesh, req.Publish
+	st.Lab, st.Mesh, st.Published, st.Runtime = lab.Name, req.Mesh, req.Publish, cmp.Or(req.Runtime, orchestrate.Namespaces)
 	st.Processes = procs.List()
 	ports := map[string]int{}
 	for _, l := range lab.Links {

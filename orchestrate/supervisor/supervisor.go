@@ -43,13 +43,14 @@ type Supervisor struct {
 	log    *slog.Logger
 	faults *fault.Book
 
-	mu       sync.Mutex
-	req      UpRequest
-	lab      *topo.Lab
-	procs    *process.Manager
-	status   Status
-	switches []*vswitch
-	started  bool
+	mu         sync.Mutex
+	req        UpRequest
+	lab        *topo.Lab
+	procs      *process.Manager
+	status     Status
+	containers *containers // nil: the hosts are none
+	switches   []*vswitch
+	started    bool
 
 	shaping characters
 }
@@ -103,6 +104,7 @@ func Run(ctx context.Context, cfg Config) error {
 	stop, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
 	_ = server.Shutdown(stop) // lets the last event of /up reach its reader
+	s.removeOwn()
 	return context.Cause(ctx)
 }
 

@@ -106,8 +106,10 @@ func (r *raising) makeHosts() (int, error) {
 			continue
 		}
 		hosts++
-		if err := netns.Create(n.Name); err != nil {
-			return 0, err
+		if r.containers == nil { // else it is that of the host's container
+			if err := netns.Create(n.Name); err != nil {
+				return 0, err
+			}
 		}
 		if err := netns.Do(n.Name, func() error { return r.tune(n) }); err != nil {
 			return 0, err

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -49,7 +50,15 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	if err != nil {
 		return Status{}, err
 	}
-	procs, err := process.NewManager(logDir, process.Namespaces{UID: req.UnprivUID})
+	var runtime process.Runtime = process.Namespaces{UID: req.UnprivUID}
+	var boxes *containers
+	if req.Runtime == orchestrate.Docker {
+		if boxes, err = openEngine(ctx, req); err != nil {
+			return Status{}, err
+		}
+		runtime = boxes
+	}
+	procs, err := process.NewManager(logDir, runtime)
 	if err != nil {
 		return Status{}, err
 	}
@@ -57,11 +66,20 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 		return Status{}, fmt.Errorf("publish %d services: %d listeners inherited", len(req.Publish), len(s.cfg.Published))
 	}
 	s.mu.Lock()
-	s.req, s.lab, s.procs = req, lab, procs
+	s.req, s.lab, s.procs, s.containers = req, lab, procs, boxes
 	s.status.Since = begin
 	s.mu.Unlock()
 	r := &raising{Supervisor: s, lab: lab, req: req, send: s.remember(send)}
+	r.env.Runtime = cmp.Or(req.Runtime, orchestrate.Namespaces)
 
+	if boxes != nil {
+		if err := r.step(ctx, "image", imageLimit, r.prepareImages); err != nil {
+			return Status{}, err
+		}
+		if err := r.step(ctx, "containers", containerLimit, r.startHosts); err != nil {
+			return Status{}, err
+		}
+	}
 	if err := r.step(ctx, "network", networkLimit, r.network); err != nil {
 		return Status{}, err
 	}
@@ -72,7 +90,7 @@ func (s *Supervisor) up(ctx context.Context, req UpRequest, send func(Event)) (S
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	var services, agents func() error
-	services = func() error { return r.step(gctx, "services", networkLimit, r.services) }
+	services = func() error { return r.step(gctx, "services", readyLimit, r.services) }
 	agents = func() error {
 		if err := r.step(gctx, "controller", networkLimit, r.controller); err != nil {
 			return err
@@ -214,6 +232,7 @@ func (r *raising) consul(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var specs []process.Spec
 	for _, a := range agents {
 		if err := os.MkdirAll(a.Spec.Dir, 0o755); err != nil {
 			return "", fmt.Errorf("create folder of %s: %w", a.Spec.Name, err)
@@ -223,9 +242,10 @@ func (r *raising) consul(ctx context.Context) (string, error) {
 				return "", fmt.Errorf("write configuration of %s: %w", a.Spec.Name, err)
 			}
 		}
-		if err := r.procs.Start(a.Spec); err != nil {
-			return "", err
-		}
+		specs = append(specs, a.Spec)
+	}
+	if err := r.start(specs); err != nil {
+		return "", err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, a := range agents {
