@@ -21,7 +21,7 @@ import (
 
 func TestBuiltinScenarios(t *testing.T) {
 	all := BuiltinScenarios()
-	if len(all) != 5 {
+	if len(all) != 6 {
 		t.Fatalf("%d built-in scenarios", len(all))
 	}
 	for i, s := range all {
@@ -252,7 +252,7 @@ func TestLookupScenario(t *testing.T) {
 		unknown    bool
 	}{
 		{"brwose", `did you mean "browse"?`, true},
-		{"nothing-like-it", "one of browse, constant, open, quick, thesis", true},
+		{"nothing-like-it", "one of browse, constant, open, quick, survive, thesis", true},
 		{"../builtin/browse", "unknown scenario", true},
 		{write("bad.yaml", "name: bad\nopn: {}\n"), `bad.yaml:2:1: unknown key "opn"; did you mean "open"?`, false},
 		{write("large.yaml", strings.Repeat("#", 3<<20)), "may have at most", false},

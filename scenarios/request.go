@@ -121,10 +121,11 @@ type SideOutcome struct {
 
 // Window is a stretch of a trial.
 type Window struct {
-	At  float64 `json:"at_s"` // its start, since the trial's
-	N   int     `json:"n"`    // successes that were to start in it
-	P50 float64 `json:"p50_ms"`
-	P99 float64 `json:"p99_ms"`
+	At     float64 `json:"at_s"`             // its start, since the trial's
+	N      int     `json:"n"`                // successes that were to start in it
+	Errors int     `json:"errors,omitempty"` // failures that were to start in it
+	P50    float64 `json:"p50_ms"`
+	P99    float64 `json:"p99_ms"`
 }
 
 // RequestAt is one request of the log.

@@ -142,6 +142,9 @@ func (f benchFlags) scripts(c *cobra.Command, p *benchPlan) error {
 
 // objective is what --ramp says, or the file of a scenario.
 func (p benchPlan) objective(s loadedScenario) (scenarios.Objective, error) {
+	if len(s.Faults) > 0 {
+		return scenarios.Objective{}, usageError{fmt.Errorf("--ramp: scenario %s has faults, which are of paired trials: take one without, or leave --ramp out", s.Name)}
+	}
 	if p.ramp != "scenario" {
 		o, err := scenarios.ParseObjective(p.ramp)
 		if err != nil {

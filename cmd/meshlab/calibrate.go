@@ -73,6 +73,9 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	if script.Model != scenarios.OpenLoop {
 		return usageError{fmt.Errorf("scenario %s is a closed loop: verdicts are made of open-loop trials", script.Name)}
 	}
+	if len(script.Faults) > 0 {
+		return usageError{fmt.Errorf("scenario %s has faults: a calibration is of an undisturbed machine", script.Name)}
+	}
 	lab, err := loadLab(argOr(args, defaultLab))
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -93,8 +94,8 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 		if c.Flags().Changed("scenario") {
 			return usageError{fmt.Errorf("BASE and NEW are scenarios: leave --scenario out")}
 		}
-		if other := sides[1].script; base.Model != other.Model || base.Open != other.Open || !slices.Equal(base.Looks, other.Looks) {
-			return usageError{fmt.Errorf("scenarios %s and %s differ in their load: both sides get the same, so only their steps may differ", args[0], args[1])}
+		if other := sides[1].script; base.Model != other.Model || base.Open != other.Open || !slices.Equal(base.Looks, other.Looks) || !reflect.DeepEqual(base.Faults, other.Faults) {
+			return usageError{fmt.Errorf("scenarios %s and %s differ in their load or their faults: both sides get the same, so only their steps may differ", args[0], args[1])}
 		}
 		script = base
 	}

@@ -33,6 +33,7 @@ func (r *measurement) duet(ctx context.Context, plan duetPlan) (err error) {
 	c := scenarios.DuetConfig{
 		Scenario: plan.script.Name, Request: plan.request, Lab: plan.sides[0].lab.Name, Pods: spread(plan.sides[0].lab.Lab),
 		Method: scenarios.Alive, Load: plan.script.Open, Seed: r.res.Seed, Log: plan.log != nil,
+		Faults: plan.script.Faults,
 	}
 	if plan.oneAtATime {
 		c.Method = scenarios.ABBA
@@ -53,7 +54,7 @@ func (r *measurement) duet(ctx context.Context, plan duetPlan) (err error) {
 		labs.close()
 		err = errors.Join(err, labs.leave(ctx))
 	}()
-	hooks := scenarios.DuetHooks{Open: labs.open, Knee: labs.knee, Costs: labs.costs}
+	hooks := scenarios.DuetHooks{Open: labs.open, Knee: labs.knee, Costs: labs.costs, Fault: labs.fault}
 	if plan.oneAtATime {
 		hooks.Open, hooks.Use = nil, labs.use
 	}
@@ -245,6 +246,19 @@ func (l *duetLabs) knee(ctx context.Context, variant int) (float64, error) {
 
 func (l *duetLabs) costs(ctx context.Context, variant int) ([]scenarios.Cost, error) {
 	return l.of(variant).ctl.Cost(ctx)
+}
+
+// fault begins a fault in the lab of a variant.
+func (l *duetLabs) fault(ctx context.Context, variant int, f scenarios.Fault) (scenarios.EndFault, error) {
+	ctl := l.of(variant).ctl
+	e, err := ctl.BeginFault(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (scenarios.FaultTimes, error) {
+		e, err := ctl.EndFault(ctx, e.ID)
+		return e.FaultTimes, err
+	}, nil
 }
 
 // steps are what a side sends.

@@ -42,6 +42,11 @@ func duetPlans(script loadedScenario, sides []side, only []string) (plans []duet
 			return nil, nil, usageError{fmt.Errorf("lab %s has no client or no requests: `meshlab labs single-upstream` shows both", s.lab.Name)}
 		}
 	}
+	for _, s := range sides {
+		if err := supervisor.CheckFaults(s.lab.Lab, s.mesh, script.Faults); err != nil {
+			return nil, nil, usageError{fmt.Errorf("scenario %s: %w", script.Name, err)}
+		}
+	}
 	if len(script.Steps) > 0 || slices.ContainsFunc(sides, func(s side) bool { return s.script.Scenario != nil }) {
 		if len(only) > 0 {
 			return nil, nil, usageError{fmt.Errorf("--only chooses requests of the lab file; scenario %s has steps of its own", script.Name)}

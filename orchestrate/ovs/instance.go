@@ -49,6 +49,12 @@ const (
 // ovs-vswitchd, or ovs-vswitchd@s1 of an isolated one.
 func (i Instance) SwitchName() string { return i.processName(switchProgram) }
 
+// Processes are the names of the processes of the instance, in the order in
+// which they start.
+func (i Instance) Processes() []string {
+	return []string{i.processName(databaseProgram), i.processName(switchProgram)}
+}
+
 func (i Instance) processName(program string) string {
 	if i.Name == "" {
 		return program

@@ -287,3 +287,22 @@ func TestMainRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Whoever breaks something during a trial must know when it starts.
+func TestTrialAnnouncesItself(t *testing.T) {
+	p := start(t, "generate", generatorSpec(serve(t, nil)))
+	spec := trialSpec()
+	spec.Announce = true
+	var announced, told time.Time
+	spec.Begun = func(at time.Time) { announced, told = at, time.Now() }
+	o, err := p.Trial(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !announced.Equal(o.Started) {
+		t.Errorf("announced %v, started %v", announced, o.Started)
+	}
+	if late := told.Sub(announced); late > 500*time.Millisecond { // a busy machine; usually it is before the start
+		t.Errorf("told %v after the start", late)
+	}
+}

@@ -99,6 +99,8 @@ func (t *trial) windows(q *queue) []scenarios.Window {
 		}
 		if r.end != 0 && r.kind == "" {
 			latency = append(latency, millis(r.end-a.at))
+		} else {
+			all[len(all)-1].Errors++
 		}
 	}
 	end()
