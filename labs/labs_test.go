@@ -37,7 +37,7 @@ func TestEveryLabOfTheCatalogueParses(t *testing.T) {
 	}
 	want := []string{
 		"circuit-breaking", "dns-discovery", "hashicups", "hashicups-single-node", "intentions", "load-balancing",
-		"many-hosts", "one-switch", "protocols", "single-upstream", "staged-rollout", "switch-failure", "two-hosts",
+		"many-hosts", "one-switch", "protocols", "single-upstream", "staged-rollout", "switch-failure", "two-hosts", "vxlan-two-nodes",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("List() has %v, want %v", names, want)
