@@ -11,27 +11,42 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/controller/metrics"
+	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/scenarios"
 )
 
 // Client speaks to the supervisor of a lab.
 type Client struct {
-	http *http.Client
+	http   *http.Client
+	socket string
 }
 
 // NewClient makes a client for the control socket at path.
 func NewClient(path string) *Client {
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
 		},
 	}}}
+}
+
+// broughtUpBy names the meshlab that brought the lab up, and what mends it when
+// that one is too old; "" when nobody knows.
+func (c *Client) broughtUpBy() string {
+	state := orchestrate.State{Dir: filepath.Dir(c.socket)}
+	rec, err := state.Read()
+	if err != nil {
+		return ""
+	}
+	name := filepath.Base(state.Dir)
+	return fmt.Sprintf("; lab %s was brought up by meshlab %s: `meshlab down %s`, then `meshlab up`, brings it up with this one", name, rec.Version, name)
 }
 
 // Up brings the lab to life and reports each step. It returns when a real
@@ -161,7 +176,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 		var p problem
 		if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Error == "" {
 			if resp.StatusCode == http.StatusNotFound { // of no handler: those say why
-				return nil, fmt.Errorf("%w: it does not know %s", ErrTooOld, path)
+				return nil, fmt.Errorf("%w: it does not know %s%s", ErrTooOld, path, c.broughtUpBy())
 			}
 			return nil, fmt.Errorf("speak to the lab's supervisor: %s", resp.Status)
 		}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"meshlab.dev/meshlab/orchestrate"
 )
 
 // script makes a program of a few lines.
@@ -77,7 +79,11 @@ func TestKnowsSockets(t *testing.T) {
 // What an older supervisor does not know is told as that, and what it knows
 // and refuses is not.
 func TestClientOfOldSupervisor(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "control.sock")
+	state := orchestrate.State{Dir: filepath.Join(t.TempDir(), "shop")}
+	path := state.Control()
+	if err := errors.Join(os.Mkdir(state.Dir, 0o700), state.Write(orchestrate.Record{Name: "shop", Version: "v0.1"})); err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +97,8 @@ func TestClientOfOldSupervisor(t *testing.T) {
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	c := NewClient(path)
-	if _, err := c.Cost(t.Context()); !errors.Is(err, ErrTooOld) || !strings.Contains(err.Error(), "/cost") {
+	if _, err := c.Cost(t.Context()); !errors.Is(err, ErrTooOld) || !strings.Contains(err.Error(), "/cost") ||
+		!strings.Contains(err.Error(), "lab shop was brought up by meshlab v0.1: `meshlab down shop`") {
 		t.Errorf("what it does not know: %v", err)
 	}
 	if _, err := c.Logs(t.Context(), "web", 1); err == nil || errors.Is(err, ErrTooOld) {
