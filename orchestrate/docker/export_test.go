@@ -14,3 +14,6 @@ func (e *Engine) Client() *client.Client { return e.client }
 func (e *Engine) RemoveOldImages(ctx context.Context, current string, now time.Time) error {
 	return e.removeOldImages(ctx, current, now)
 }
+
+// IntentFolder is where the names of containers that are being made are.
+const IntentFolder = intentFolder

@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) == 4 && os.Args[1] == labVerb {
+		fmt.Fprintln(os.Stderr, runLab(os.Args[2], os.Args[3]))
+		os.Exit(1)
+	}
 	os.Exit(dockertest.Main(m))
 }
 
@@ -46,7 +50,7 @@ type rig struct {
 
 // newRig makes an image and the folders of a lab, and removes its containers
 // when the test ends.
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	e := dockertest.Engine(t)
 	ctx := deadline(t)
@@ -81,7 +85,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func deadline(t *testing.T) context.Context {
+func deadline(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), dockertest.Timeout)
 	t.Cleanup(cancel)

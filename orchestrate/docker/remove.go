@@ -48,26 +48,40 @@ func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
 
 // Remove removes all containers of the lab with that state folder, whatever
 // they do, with what they have stored in volumes of their own, and images of
-// ours without a name. It returns when they are gone. It is no error when
-// there are none.
+// ours without a name. It returns when they are gone, those too that the
+// engine was making when the lab was killed. The lab must have ended, or start
+// nothing any more. It is no error when there is nothing.
 func (e *Engine) Remove(ctx context.Context, state string) error {
-	// Containers that were being made when it was listed come to light in the
-	// next round.
+	coming, forget, err := intents(state)
+	if err != nil {
+		return err
+	}
+	limit := time.Now().Add(intentLimit)
 	for {
 		all, err := e.containers(ctx, filters.Arg("label", labelState+"="+filepath.Clean(state)))
 		if err != nil {
 			return err
 		}
-		if len(all) == 0 {
+		if len(all) == 0 && (len(coming) == 0 || time.Now().After(limit)) {
+			forget()
 			return e.removeDangling(ctx)
 		}
 		var group errgroup.Group
 		group.SetLimit(starts)
 		for _, c := range all {
+			delete(coming, nameOf(c))
 			group.Go(func() error { return e.removeContainer(ctx, c.ID) })
 		}
 		if err := group.Wait(); err != nil {
 			return err
+		}
+		if len(all) > 0 {
+			continue // without a pause
+		}
+		select {
+		case <-time.After(removePoll):
+		case <-ctx.Done():
+			return fmt.Errorf("remove containers: %w", context.Cause(ctx))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"golang.org/x/sys/unix"
-	"io"
 )
 
 // Lab says which lab a container is of.
@@ -20,7 +20,7 @@ type Lab struct {
 	Name   string // of the lab on this machine
 	State  string // its state folder, an absolute path
 	Image  string // our image, as EnsureImage returned it
-	Shared Mount  // the lab's shared folder: sockets, logs, data
+	Shared Mount  // the lab's shared folder, which is State or in it; this program sees it as containers do
 }
 
 // Mount is a file or folder of the machine as a container sees it.
@@ -94,7 +94,7 @@ func (e *Engine) StartHost(ctx context.Context, s HostSpec) (*Container, error) 
 	hc.NetworkMode = "none"
 	hc.AutoRemove = true
 	hc.Mounts = append(m.mounts("etc"), s.Shared.mount()) // libraries, if the program needs some
-	return e.start(ctx, containerName(s.Lab.Name, s.Name, ""), cfg, hc, nil)
+	return e.start(ctx, containerName(s.Lab.Name, s.Name, ""), cfg, hc, s.Shared, nil)
 }
 
 // StartProcess starts a process in the network and PID namespaces of its
@@ -137,7 +137,7 @@ func (e *Engine) StartProcess(ctx context.Context, s ProcessSpec) (*Container, e
 	for _, o := range append(slices.Clip(mounts), s.Shared) {
 		hc.Mounts = append(hc.Mounts, o.mount())
 	}
-	return e.start(ctx, containerName(s.Lab.Name, s.Host.node, s.Name), cfg, hc, s.Output)
+	return e.start(ctx, containerName(s.Lab.Name, s.Host.node, s.Name), cfg, hc, s.Shared, s.Output)
 }
 
 // within says whether path is folder, or below it.
@@ -200,18 +200,31 @@ func hostConfig() *container.HostConfig {
 	}
 }
 
+// makeTimeout bounds the making of a container, which is not to be cut short.
+const makeTimeout = 2 * time.Minute
+
 // removeTimeout bounds the removal of a container whose start was given up.
 const removeTimeout = 30 * time.Second
 
 // start creates and starts a container. When it fails, nothing is left.
-func (e *Engine) start(ctx context.Context, name string, cfg *container.Config, hc *container.HostConfig, out io.Writer) (*Container, error) {
+func (e *Engine) start(ctx context.Context, name string, cfg *container.Config, hc *container.HostConfig, shared Mount, out io.Writer) (*Container, error) {
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("start container %s: %w", name, context.Cause(ctx))
 	}
-	made, err := e.client.ContainerCreate(ctx, cfg, hc, nil, nil, name)
+	done, err := recordIntent(shared, name)
+	if err != nil {
+		return nil, err
+	}
+	// An engine does not stop making a container when nobody listens any more.
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTimeout)
+	defer cancel()
+	made, err := e.client.ContainerCreate(making, cfg, hc, nil, nil, name)
+	if making.Err() == nil { // else it may still come
+		done()
+	}
 	if errdefs.IsConflict(err) {
 		return nil, fmt.Errorf("start container %s: %w", name, e.nameTaken(ctx, name, cfg.Labels, err))
 	}

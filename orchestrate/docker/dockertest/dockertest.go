@@ -83,17 +83,87 @@ func Engine(t testing.TB) *docker.Engine {
 // before the test does: it kills, and waits until all that it ran is gone.
 func Own(t testing.TB) (e *docker.Engine, kill func()) {
 	t.Helper()
+	s := NewServer(t)
+	return s.Engine(t), s.stop
+}
+
+// Server is an engine that one test has for itself.
+type Server struct {
+	daemon *daemon
+	stop   func()
+}
+
+// NewServer starts an engine, which ends with the test.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
 	d, err := start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	kill = sync.OnceFunc(func() {
+	s := &Server{daemon: d}
+	s.stop = sync.OnceFunc(func() {
 		if err := d.stop(); err != nil {
 			t.Errorf("end the test's Docker engine: %v", err)
 		}
 	})
-	t.Cleanup(kill)
-	return open(t, d.socket), kill
+	t.Cleanup(s.stop)
+	return s
+}
+
+// Engine returns a connection to the engine, closed when the test ends.
+func (s *Server) Engine(t testing.TB) *docker.Engine {
+	t.Helper()
+	return open(t, s.daemon.socket)
+}
+
+// Crash kills the engine and all that it runs at once, and starts it again on
+// what that left.
+func (s *Server) Crash(t testing.TB) {
+	t.Helper()
+	s.daemon.kill()
+	if err := s.daemon.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Mounts lists what the engine has mounted for containers, a line of
+// /proc/PID/mounts each.
+func (s *Server) Mounts(t testing.TB) []string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", s.daemon.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(b)) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], s.daemon.dir) &&
+			!strings.HasPrefix(fields[1], filepath.Join(s.daemon.dir, "run")) { // the machine's /run
+			all = append(all, strings.TrimSpace(line))
+		}
+	}
+	return all
+}
+
+// Cgroups lists the cgroups of containers.
+func (s *Server) Cgroups(t testing.TB) []string {
+	t.Helper()
+	roots, err := s.daemon.cgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, root := range roots {
+		entries, err := os.ReadDir(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				all = append(all, filepath.Join(root, e.Name()))
+			}
+		}
+	}
+	return all
 }
 
 func open(t testing.TB, socket string) *docker.Engine {
@@ -128,7 +198,8 @@ func find(ctx context.Context) (string, *daemon, error) {
 type daemon struct {
 	dir    string
 	socket string
-	cgroup string // name of the cgroups that its containers are in
+	cgroup string   // name of the cgroups that its containers are in
+	args   []string // of unshare(1), with the engine's
 	log    bytes.Buffer
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when it has ended
@@ -138,7 +209,7 @@ type daemon struct {
 // leaves nothing there and meets no other engine's parts; the state of labs
 // stays where it was. $0 is the engine's folder, $@ the command.
 const hideFolders = `
-mkdir "$0/run"
+mkdir -p "$0/run"
 mount --rbind /run "$0/run"
 mount -t tmpfs none /run
 ln -s "$0/run/meshlab" /run/meshlab
@@ -159,9 +230,7 @@ func start(ctx context.Context) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{
-		dir: dir, socket: filepath.Join(dir, "docker.sock"), cgroup: filepath.Base(dir), done: make(chan struct{}),
-	}
+	d := &daemon{dir: dir, socket: filepath.Join(dir, "docker.sock"), cgroup: filepath.Base(dir)}
 	driver, err := storageDriver(dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -170,12 +239,29 @@ func start(ctx context.Context) (*daemon, error) {
 	if err := os.WriteFile(settings, []byte("{}"), 0o600); err != nil { // the machine's settings are not for this one
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	d.cmd = exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "slave", "--kill-child", "--",
+	d.args = []string{"--mount", "--pid", "--fork", "--mount-proc", "--propagation", "slave", "--kill-child", "--",
 		"sh", "-ec", hideFolders, dir,
-		dockerd, "--config-file", settings, "--host", "unix://"+d.socket,
-		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
-		"--storage-driver", driver, "--cgroup-parent", "/"+d.cgroup,
-		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+		dockerd, "--config-file", settings, "--host", "unix://" + d.socket,
+		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", d.pidFile(),
+		"--storage-driver", driver, "--cgroup-parent", "/" + d.cgroup,
+		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"}
+	if err := d.run(ctx); err != nil {
+		return nil, errors.Join(err, d.stop())
+	}
+	return d, nil
+}
+
+func (d *daemon) pidFile() string { return filepath.Join(d.dir, "pid") }
+
+// run runs the engine and waits until it answers.
+func (d *daemon) run(ctx context.Context) error {
+	// The number of an engine that was killed is that of the next one, too: the
+	// first in its PID namespace.
+	if err := os.Remove(d.pidFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	d.log.Reset()
+	d.cmd, d.done = exec.Command("unshare", d.args...), make(chan struct{})
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -186,16 +272,13 @@ func start(ctx context.Context) (*daemon, error) {
 		started <- err
 		if err == nil {
 			_ = d.cmd.Wait() // how it ended is in its log
-			close(d.done)
 		}
+		close(d.done)
 	}()
 	if err := <-started; err != nil {
-		return nil, errors.Join(fmt.Errorf("start dockerd: %w", err), os.RemoveAll(dir))
+		return fmt.Errorf("start dockerd: %w", err)
 	}
-	if err := d.await(ctx); err != nil {
-		return nil, errors.Join(err, d.stop())
-	}
-	return d, nil
+	return d.await(ctx)
 }
 
 // await waits until the engine answers.
@@ -212,29 +295,47 @@ func (d *daemon) await(ctx context.Context) error {
 		case <-d.done:
 			return fmt.Errorf("dockerd ended; it printed:\n%s", d.log.String())
 		case <-ctx.Done():
-			stopErr := d.stop() // it writes to the log no more
-			return errors.Join(fmt.Errorf("dockerd does not answer: %w; it printed:\n%s", err, d.log.String()), stopErr)
+			d.kill() // it writes to the log no more
+			return fmt.Errorf("dockerd does not answer: %w; it printed:\n%s", err, d.log.String())
 		}
 	}
 }
 
-// stop ends the engine and removes what it has made. All of its processes and
-// mounts are in namespaces that end with it.
-func (d *daemon) stop() error {
+// kill ends the engine and all that it runs; they are in namespaces that end
+// with it.
+func (d *daemon) kill() {
+	if d.cmd.Process == nil {
+		return
+	}
 	_ = d.cmd.Process.Kill()
 	<-d.done
+}
+
+// stop ends the engine and removes what it has made.
+func (d *daemon) stop() error {
+	d.kill()
 	return errors.Join(d.removeCgroups(), os.RemoveAll(d.dir))
 }
 
-// removeCgroups removes the cgroups of the containers, which the kernel keeps.
-func (d *daemon) removeCgroups() error {
+// cgroups lists the cgroups that those of the containers are in: one, or with
+// version 1 one for each controller (cgroups(7)).
+func (d *daemon) cgroups() ([]string, error) {
 	var roots []string
 	for _, pattern := range []string{"/sys/fs/cgroup/" + d.cgroup, "/sys/fs/cgroup/*/" + d.cgroup} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		roots = append(roots, found...)
+	}
+	return roots, nil
+}
+
+// removeCgroups removes the cgroups of the containers, which the kernel keeps.
+func (d *daemon) removeCgroups() error {
+	roots, err := d.cgroups()
+	if err != nil {
+		return err
 	}
 	deadline := time.Now().Add(Timeout)
 	for _, root := range roots {
@@ -287,27 +388,4 @@ func storageDriver(dir string) (string, error) {
 		return "vfs", nil
 	}
 	return "overlay2", nil
-}
-
-// Mounts lists what the tests' own engine has mounted, one line of
-// /proc/PID/mounts each, and those of containers that this program sees.
-func Mounts(t testing.TB) []string {
-	t.Helper()
-	shared.Lock()
-	d := shared.daemon
-	shared.Unlock()
-	if d == nil {
-		return nil
-	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", d.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for line := range strings.Lines(string(b)) {
-		if strings.Contains(line, d.dir) {
-			all = append(all, strings.TrimSpace(line))
-		}
-	}
-	return all
 }
