@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ func TestEveryLabOfTheCatalogueParses(t *testing.T) {
 		}
 	}
 	want := []string{
-		"circuit-breaking", "dns-discovery", "hashicups", "hashicups-single-node", "intentions", "load-balancing",
+		"circuit-breaking", "dns-discovery", "hashicups", "hashicups-official", "hashicups-single-node", "intentions", "load-balancing",
 		"many-hosts", "one-switch", "protocols", "single-upstream", "staged-rollout", "switch-failure", "two-hosts", "vxlan-two-nodes",
 	}
 	if !slices.Equal(names, want) {
@@ -184,6 +185,34 @@ func TestHashiCupsIsTheLaboratory(t *testing.T) {
 	}
 	if len(services) > 0 {
 		t.Errorf("services missing: %v", services)
+	}
+}
+
+// The lab of images differs from the one of builtin services in nothing but
+// these, and needs Docker.
+func TestOfficialImages(t *testing.T) {
+	lab, _, err := labs.Load("hashicups-official", builtins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _, err := labs.Load("hashicups", builtins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(lab.Nodes, own.Nodes) || !reflect.DeepEqual(lab.Links, own.Links) || !reflect.DeepEqual(lab.Client, own.Client) {
+		t.Error("nodes, links or the client are not those of hashicups")
+	}
+	for i, s := range lab.Services {
+		o := own.Services[i]
+		if s.Name != o.Name || s.Node != o.Node || s.Port != o.Port || !reflect.DeepEqual(s.Upstreams, o.Upstreams) {
+			t.Errorf("service %+v, that of hashicups is %+v", s, o)
+		}
+		if image := strings.TrimPrefix(s.Image, "hashicorpdemoapp/"); image == s.Image || !strings.Contains(image, ":v") {
+			t.Errorf("service %s has the image %q", s.Name, s.Image)
+		}
+	}
+	if why, needs := lab.NeedsDocker(); !needs || !strings.HasPrefix(why, `service "frontend" runs the image hashicorpdemoapp/frontend:v`) {
+		t.Errorf("NeedsDocker = %q, %v", why, needs)
 	}
 }
 
