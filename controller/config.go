@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"meshlab.dev/meshlab/controller/mesh"
 	"meshlab.dev/meshlab/controller/pipeline"
 )
 
@@ -325,7 +324,7 @@ func validate(f pipeline.Fabric, dps []Datapath) error {
 			errs = append(errs, fmt.Errorf("datapath %s is listed twice", dp.Name))
 		}
 		seen[dp.Name] = true
-		if _, err := pipeline.Compile(f, dp.Datapath, mesh.Snapshot{}); err != nil {
+		if err := pipeline.Check(f, dp.Datapath); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -80,12 +80,9 @@ type access struct {
 // NewCompiler is a compiler with the program of a mesh without services. An
 // error means that fabric or dp contradict themselves.
 func NewCompiler(f Fabric, dp Datapath) (*Compiler, error) {
-	hosts := make(map[string]Host, len(f.Hosts))
-	for _, h := range f.Hosts {
-		hosts[h.Name] = h
-	}
-	if err := errors.Join(f.Validate(), dp.validate(hosts)); err != nil {
-		return nil, fmt.Errorf("compile %s: %w", dp.Name, err)
+	hosts, err := check(f, dp)
+	if err != nil {
+		return nil, err
 	}
 	c := &Compiler{
 		fabric: f, dp: dp, hosts: hosts, ways: map[string]uint32{},
@@ -110,6 +107,24 @@ func NewCompiler(f Fabric, dp Datapath) (*Compiler, error) {
 		c.pending = map[unitKey]bool{}
 	}
 	return c, nil
+}
+
+// Check tells whether fabric and dp contradict themselves: the error is that
+// of Compile.
+func Check(f Fabric, dp Datapath) error {
+	_, err := check(f, dp)
+	return err
+}
+
+func check(f Fabric, dp Datapath) (map[string]Host, error) {
+	hosts := make(map[string]Host, len(f.Hosts))
+	for _, h := range f.Hosts {
+		hosts[h.Name] = h
+	}
+	if err := errors.Join(f.Validate(), dp.validate(hosts)); err != nil {
+		return nil, fmt.Errorf("compile %s: %w", dp.Name, err)
+	}
+	return hosts, nil
 }
 
 // Program is the whole program, as of the last Update.
