@@ -26,7 +26,7 @@ func newLink() *cobra.Command {
 		Short: "What the links of a lab do to frames: delay, loss, bandwidth",
 		Long: `Show and change what the links of a running lab do to frames: bandwidth, delay,
 jitter and loss, in each direction. A link is named by its ends, h1-s1, in either
-order, with interfaces where two nodes have several links: s1:3-s2:4.
+order, or with its interfaces: s1:3-s2:4.
 
 docs/links.md has the meaning of each and how exact they are.`,
 		Example: `  meshlab link list

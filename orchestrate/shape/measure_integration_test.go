@@ -4,11 +4,15 @@ package shape
 
 import (
 	"encoding/binary"
+	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"meshlab.dev/meshlab/orchestrate/netns"
 )
 
 // oneWay sends n datagrams from A to B, with pauses, and returns how long each
@@ -55,6 +59,68 @@ func (r rig) oneWay(t testing.TB, n int, pause time.Duration) []time.Duration {
 			t.Fatalf("%d bytes at %v", n, at)
 		}
 		all = append(all, time.Duration(at.UnixNano()-int64(binary.NativeEndian.Uint64(buf))))
+	}
+}
+
+// roundTrips is a ping between threads that do nothing else.
+func (r rig) roundTrips(t testing.TB, n int) []time.Duration {
+	t.Helper()
+	open := func(ns string, addr netip.Addr) (fd int) {
+		err := netns.Do(ns, func() (err error) {
+			if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+				return err
+			}
+			tv := unix.Timeval{Sec: 2}
+			if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+				return err
+			}
+			return unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4(), Port: 7777})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fd
+	}
+	client, server := open(r.a, r.addrA), open(r.b, r.addrB)
+	defer unix.Close(client)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer unix.Close(server)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		buf := make([]byte, 64)
+		for range n {
+			if err := receive(server, buf); err != nil {
+				return
+			}
+			_ = unix.Sendto(server, buf, 0, &unix.SockaddrInet4{Addr: r.addrA.As4(), Port: 7777})
+		}
+	}()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	all := make([]time.Duration, 0, n)
+	buf := make([]byte, 64)
+	for range n {
+		begin := time.Now()
+		if err := unix.Sendto(client, buf, 0, &unix.SockaddrInet4{Addr: r.addrB.As4(), Port: 7777}); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(client, buf); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, time.Since(begin))
+	}
+	<-done
+	return all
+}
+
+// receive waits for a datagram; signals of Go's scheduler do not end that.
+func receive(fd int, buf []byte) error {
+	for {
+		if _, _, err := unix.Recvfrom(fd, buf, 0); err != unix.EINTR {
+			return err
+		}
 	}
 }
 

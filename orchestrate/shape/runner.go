@@ -3,9 +3,9 @@ package shape
 import (
 	"fmt"
 	"runtime"
-	"sync"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/topo"
@@ -14,13 +14,20 @@ import (
 // runner shapes one link: both directions, on a thread of its own.
 type runner struct {
 	directions [2]*direction
-	wake       int // eventfd: the character has changed, or it is to stop
+	wake       int // eventfd: there is an order
 	base       time.Time
 	done       chan struct{}
 	timerLate  time.Duration // how late timers are as a rule
+	orders     chan order
+}
 
-	mu   sync.Mutex // held while frames are handled
-	stop bool
+// order is something for the thread of a runner to do between two frames. The
+// thread shares no lock with others: one that holds it may be kept from
+// running, on a busy machine for long, and frames would wait.
+type order struct {
+	do   func()
+	done chan struct{}
+	last bool // the thread ends after it has handled what has arrived
 }
 
 // direction is one of the two of a link.
@@ -50,7 +57,7 @@ func startRunner(a, b *direction) (*runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an event: %w", err)
 	}
-	r := &runner{directions: [2]*direction{a, b}, wake: wake, base: time.Now(), done: make(chan struct{})}
+	r := &runner{directions: [2]*direction{a, b}, wake: wake, base: time.Now(), done: make(chan struct{}), orders: make(chan order, 1)}
 	go r.run()
 	return r, nil
 }
@@ -60,9 +67,8 @@ func (r *runner) run() {
 	runtime.LockOSThread() // never unlocked: the thread has a priority of its own
 	prioritise()
 	files := [3]unix.PollFd{{Fd: int32(r.wake), Events: unix.POLLIN}}
+	stop := false
 	for {
-		r.mu.Lock()
-		stop := r.stop
 		var next time.Duration
 		waiting := false
 		for i, d := range r.directions {
@@ -75,12 +81,27 @@ func (r *runner) run() {
 				files[i+1].Fd = -1 // ignored (poll(2))
 			}
 		}
-		r.mu.Unlock()
 		if stop {
 			return
 		}
 		r.wait(&files, next, waiting)
+		select {
+		case o := <-r.orders:
+			o.do()
+			stop = o.last
+			close(o.done)
+		default:
+		}
 	}
+}
+
+// order has the thread do something, and waits until it has.
+func (r *runner) order(o order) {
+	o.done = make(chan struct{})
+	r.orders <- o
+	one := [8]byte{1}
+	_, _ = unix.Write(r.wake, one[:])
+	<-o.done
 }
 
 // earliest is how much before a departure the thread may wake up: on a virtual
@@ -215,36 +236,44 @@ func transient(err error) bool { return err == unix.ENETDOWN || err == unix.ENOB
 
 // set changes the character while frames pass.
 func (r *runner) set(c topo.Character) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, d := range r.directions {
-		d.line.Set(c)
-	}
+	r.order(order{do: func() {
+		for _, d := range r.directions {
+			d.line.Set(c)
+		}
+	}})
 }
 
 // read returns the counters, from A to B and from B to A.
 func (r *runner) read() (aToB, bToA Counters) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var all [2]Counters
-	for i, d := range r.directions {
-		// What the kernel could not keep for the shaper (packet(7)); reading it
-		// sets it to zero.
-		if s, err := unix.GetsockoptTpacketStats(d.tapped.in, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-			d.counters.Overflow += uint64(s.Drops)
+	var late [2]lateness
+	r.order(order{do: func() {
+		for i, d := range r.directions {
+			all[i], late[i] = d.read()
 		}
-		all[i] = d.counters
-		all[i].UnderWay = d.line.frames.len()
-		d.late.fill(&all[i])
+	}})
+	for i := range all {
+		late[i].fill(&all[i])
 	}
 	return all[0], all[1]
 }
 
+// read runs on the runner's thread.
+func (d *direction) read() (Counters, lateness) {
+	// What the kernel could not keep for the shaper (packet(7)); reading it sets
+	// it to zero.
+	if s, err := unix.GetsockoptTpacketStats(d.tapped.in, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		d.counters.Overflow += uint64(s.Drops)
+	}
+	c := d.counters
+	c.UnderWay = d.line.frames.len()
+	return c, lateness{hdrhistogram.Import(d.late.h.Export())}
+}
+
 // intact tells whether both devices are still the ones that were tapped.
 func (r *runner) intact() bool {
-	r.mu.Lock()
-	failed := r.directions[0].failed != nil || r.directions[1].failed != nil
-	r.mu.Unlock()
+	failed := false
+	r.order(order{do: func() { failed = r.directions[0].failed != nil || r.directions[1].failed != nil }})
 	return !failed && r.directions[0].tapped.present() && r.directions[1].tapped.present()
 }
 
@@ -253,11 +282,11 @@ func (r *runner) intact() bool {
 func (r *runner) release() error {
 	var first error
 	for _, d := range r.directions {
-		r.mu.Lock()
-		d.line.Set(topo.Character{})
-		d.line.Release(time.Since(r.base))
-		d.send(r.base)
-		r.mu.Unlock()
+		r.order(order{do: func() {
+			d.line.Set(topo.Character{})
+			d.line.Release(time.Since(r.base))
+			d.send(r.base)
+		}})
 		if err := d.tapped.letGo(); err != nil && first == nil {
 			first = err
 		}
@@ -269,11 +298,7 @@ func (r *runner) release() error {
 // end stops the thread, after it has handled what has arrived, and closes
 // everything. The link is cut unless its devices were let go before.
 func (r *runner) end() {
-	r.mu.Lock()
-	r.stop = true
-	r.mu.Unlock()
-	one := [8]byte{1}
-	_, _ = unix.Write(r.wake, one[:])
+	r.order(order{do: func() {}, last: true})
 	<-r.done
 	for _, d := range r.directions {
 		d.tapped.close()

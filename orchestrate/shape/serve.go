@@ -39,6 +39,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	if err := prioritiseProcess(); err != nil {
+		cfg.Logger.Info("frames may leave late while other processes are busy; `meshlab link list` tells how late", "error", err)
+	}
 	s := NewShaper(cfg.Logger)
 	if err := s.Apply(links); err != nil {
 		cfg.Logger.Warn("not all links have their character; trying again", "error", err)
