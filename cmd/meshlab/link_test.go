@@ -67,9 +67,10 @@ func (l lab) takes(t *testing.T, from, to string, want time.Duration) {
 }
 
 func TestLinks(t *testing.T) {
-	for _, kind := range []string{"shared", "isolated"} {
+	// Bridges of one Open vSwitch as an ordinary user, who may do less.
+	for kind, user := range map[string]func(*testing.T) person{"shared": ordinary, "isolated": root} {
 		t.Run(kind, func(t *testing.T) {
-			p := root(t)
+			p := user(t)
 			file := p.writeFile(t, "links.yaml", fmt.Sprintf(linkLab, "switches: "+kind))
 			l := p.up(t, "links-"+kind, file, "--mesh", "direct")
 			const h2, h3 = "10.1.0.2", "10.1.0.3"

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,7 @@ func (r rig) oneWay(t testing.TB, n int, pause time.Duration) []time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer atOnce()()
 	buf := make([]byte, 64)
 	for range n {
 		begin := time.Now()
@@ -87,8 +89,7 @@ func (r rig) roundTrips(t testing.TB, n int) []time.Duration {
 	go func() {
 		defer close(done)
 		defer unix.Close(server)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		defer atOnce()()
 		buf := make([]byte, 64)
 		for range n {
 			if err := receive(server, buf); err != nil {
@@ -97,8 +98,7 @@ func (r rig) roundTrips(t testing.TB, n int) []time.Duration {
 			_ = unix.Sendto(server, buf, 0, &unix.SockaddrInet4{Addr: r.addrA.As4(), Port: 7777})
 		}
 	}()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	defer atOnce()()
 	all := make([]time.Duration, 0, n)
 	buf := make([]byte, 64)
 	for range n {
@@ -113,6 +113,21 @@ func (r rig) roundTrips(t testing.TB, n int) []time.Duration {
 	}
 	<-done
 	return all
+}
+
+// atOnce gives the calling thread the priority of the shaper's own, so that it
+// is the link that is measured and not who else is busy, until the returned
+// function is called.
+func atOnce() (back func()) {
+	runtime.LockOSThread()
+	if err := realTime(0, othersPriority); err != nil {
+		return runtime.UnlockOSThread
+	}
+	return func() {
+		param := struct{ priority int32 }{}
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_NORMAL, uintptr(unsafe.Pointer(&param)))
+		runtime.UnlockOSThread()
+	}
 }
 
 // receive waits for a datagram; signals of Go's scheduler do not end that.
