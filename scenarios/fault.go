@@ -118,6 +118,23 @@ func (f Fault) Character() topo.Character {
 	return topo.Character{Bandwidth: f.Bandwidth, Delay: f.Delay, Jitter: f.Jitter, Loss: f.Loss}
 }
 
+// On is what a link of that character is like under a Degrade.
+func (f Fault) On(c topo.Character) topo.Character {
+	if f.Delay > 0 {
+		c.Delay = f.Delay
+	}
+	if f.Jitter > 0 {
+		c.Jitter = f.Jitter
+	}
+	if f.Loss > 0 {
+		c.Loss = f.Loss
+	}
+	if f.Bandwidth > 0 {
+		c.Bandwidth = f.Bandwidth
+	}
+	return c
+}
+
 // flags are the character as flags of `meshlab fault degrade`.
 func (f Fault) flags() string {
 	var parts []string

@@ -16,6 +16,7 @@ import (
 	"meshlab.dev/meshlab/orchestrate/fault"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/scenarios"
+	"meshlab.dev/meshlab/topo"
 )
 
 // faultLimit bounds a question about faults: processes of a busy machine may
@@ -29,13 +30,14 @@ func newFault() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fault",
 		Short: "Break parts of a lab that is up, for a while",
-		Long: `Kill or pause processes and hosts of a lab that is up, cut links, or part its
-switches. Every fault ends by itself after --for, and can be undone before.
+		Long: `Kill or pause processes and hosts of a lab that is up, cut or degrade its links,
+or part its switches. Every fault ends by itself after --for, and can be undone before.
 Scenario files have the same faults at fixed times of each trial; docs/faults.md
 tells of both.`,
 		Example: `  meshlab fault kill payments --for 5s
   meshlab fault pause h1
   meshlab fault cut s1-s2 --for 0
+  meshlab fault degrade h1-s1 --delay 20ms --loss 5%
   meshlab fault partition s1,s2 s3
   meshlab fault list
   meshlab fault undo --all`,
@@ -53,8 +55,8 @@ and its links carry nothing. With 'switches: isolated' in the lab file it may be
 a switch too.`,
 			Example: "  meshlab fault kill payments --for 5s\n  meshlab fault kill controller\n  meshlab fault kill h1 --for 1m",
 			Args:    cobra.ExactArgs(1),
-		}, func(args []string) scenarios.Fault {
-			return scenarios.Fault{Kind: scenarios.Kill, Target: args[0]}
+		}, func(args []string) (scenarios.Fault, error) {
+			return scenarios.Fault{Kind: scenarios.Kill, Target: args[0]}, nil
 		}),
 		lasting(&cobra.Command{
 			Use:   "pause NAME",
@@ -64,8 +66,8 @@ connections and answer nothing. NAME is as for 'meshlab fault kill'; the links o
 a host that stands still carry nothing.`,
 			Example: "  meshlab fault pause product-db --for 2s\n  meshlab fault pause consul@h1",
 			Args:    cobra.ExactArgs(1),
-		}, func(args []string) scenarios.Fault {
-			return scenarios.Fault{Kind: scenarios.Pause, Target: args[0]}
+		}, func(args []string) (scenarios.Fault, error) {
+			return scenarios.Fault{Kind: scenarios.Pause, Target: args[0]}, nil
 		}),
 		lasting(&cobra.Command{
 			Use:   "cut LINK",
@@ -74,8 +76,8 @@ a host that stands still carry nothing.`,
 order. A host keeps its addresses and sees no carrier.`,
 			Example: "  meshlab fault cut h1-s1\n  meshlab fault cut s1-s2 --for 30s",
 			Args:    cobra.ExactArgs(1),
-		}, func(args []string) scenarios.Fault {
-			return scenarios.Fault{Kind: scenarios.Cut, Target: args[0]}
+		}, func(args []string) (scenarios.Fault, error) {
+			return scenarios.Fault{Kind: scenarios.Cut, Target: args[0]}, nil
 		}),
 		lasting(&cobra.Command{
 			Use:   "partition SWITCH,... SWITCH,...",
@@ -84,22 +86,57 @@ order. A host keeps its addresses and sees no carrier.`,
 their switch.`,
 			Example: "  meshlab fault partition s1,s2 s3\n  meshlab fault partition s1 s2,s3 --for 0",
 			Args:    cobra.ExactArgs(2),
-		}, func(args []string) scenarios.Fault {
-			return scenarios.Fault{Kind: scenarios.Partition, Groups: [][]string{strings.Split(args[0], ","), strings.Split(args[1], ",")}}
+		}, func(args []string) (scenarios.Fault, error) {
+			return scenarios.Fault{Kind: scenarios.Partition, Groups: [][]string{strings.Split(args[0], ","), strings.Split(args[1], ",")}}, nil
 		}),
-		newFaultList(), newFaultUndo(),
+		newFaultDegrade(), newFaultList(), newFaultUndo(),
 	)
 	return c
 }
 
+func newFaultDegrade() *cobra.Command {
+	var delay, jitter, loss, bandwidth string
+	c := lasting(&cobra.Command{
+		Use:   "degrade LINK",
+		Short: "Make a link slow, narrow or lossy",
+		Long: `Make a link slow, narrow or lossy, in each direction, until the fault ends. LINK
+is NODE-NODE, in either order. What no flag names stays as it is. 'meshlab link'
+changes links for good, and docs/links.md says how exact that is.`,
+		Example: "  meshlab fault degrade h1-s1 --delay 20ms --loss 5% --bandwidth 1Mbit\n  meshlab fault degrade s1-s2 --loss 20% --for 5s",
+		Args:    cobra.ExactArgs(1),
+	}, func(args []string) (scenarios.Fault, error) {
+		f := scenarios.Fault{Kind: scenarios.Degrade, Target: args[0]}
+		var errs []error
+		read := func(flag, text string, parse func(string) error) {
+			if text == "" {
+				return
+			}
+			if err := parse(text); err != nil {
+				errs = append(errs, fmt.Errorf("--%s: %w", flag, err))
+			}
+		}
+		var err error
+		read("delay", delay, func(s string) error { f.Delay, err = topo.ParseDelay(s); return err })
+		read("jitter", jitter, func(s string) error { f.Jitter, err = topo.ParseDelay(s); return err })
+		read("loss", loss, func(s string) error { f.Loss, err = topo.ParseLoss(s); return err })
+		read("bandwidth", bandwidth, func(s string) error { f.Bandwidth, err = topo.ParseBandwidth(s); return err })
+		return f, errors.Join(errs...)
+	})
+	c.Flags().StringVar(&delay, "delay", "", "one way, as in 20ms")
+	c.Flags().StringVar(&jitter, "jitter", "", "at most this much around the delay, as in 2ms")
+	c.Flags().StringVar(&loss, "loss", "", "share of frames that are lost, as in 5%")
+	c.Flags().StringVar(&bandwidth, "bandwidth", "", "bits per second, as in 1Mbit")
+	return c
+}
+
 // lasting makes a verb of a fault that begins: its time, its lab, its output.
-func lasting(c *cobra.Command, of func(args []string) scenarios.Fault) *cobra.Command {
+func lasting(c *cobra.Command, of func(args []string) (scenarios.Fault, error)) *cobra.Command {
 	var lasts time.Duration
 	labFlag(c).Flags().DurationVar(&lasts, "for", defaultFault, "how long it lasts; 0: until 'meshlab fault undo'")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		f := of(args)
+		f, err := of(args)
 		f.For = lasts
-		if err := f.Validate(); err != nil {
+		if err := errors.Join(err, f.Validate()); err != nil {
 			return usageError{err}
 		}
 		return withLab(c, func(ctx context.Context, ctl *supervisor.Client) error {

@@ -42,6 +42,7 @@ func TestFaultVerb(t *testing.T) {
 		"pause the backend": {[]string{"pause", "product-db"}, "", true},
 		"cut a cable":       {[]string{"cut", "s2-db1"}, "(db1-s2)", true},
 		"cut between":       {[]string{"cut", "s1-s3"}, "", true},
+		"degrade":           {[]string{"degrade", "s1-h2", "--loss", "100%"}, "(h2-s1)", true},
 		"partition":         {[]string{"partition", "s1,s3", "s2"}, "(s2-s3)", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,6 +97,8 @@ func TestFaultVerb(t *testing.T) {
 			{[]string{"cut", "h1-h2"}, exitFailed, []string{"no such link", "h1-s1"}},
 			{[]string{"partition", "s1,s2", "s2"}, exitUsage, []string{"s2 is in both groups"}},
 			{[]string{"partition", "s1", "s2"}, exitFailed, []string{"s3 would still join them"}},
+			{[]string{"degrade", "h1-s1"}, exitUsage, []string{"state delay, jitter, loss or bandwidth"}},
+			{[]string{"degrade", "h1-s1", "--loss", "5"}, exitUsage, []string{"--loss", "5%"}},
 			{[]string{"undo"}, exitUsage, []string{"--all"}},
 			{[]string{"undo", "99"}, exitFailed, []string{"no such fault", "meshlab fault list"}},
 			{[]string{"kill", "payments", "--for", "25h"}, exitUsage, []string{"24h"}},

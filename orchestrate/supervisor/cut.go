@@ -22,7 +22,7 @@ func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.C
 		return nil, nil //nolint:nilnil // there is nothing to undo
 	}
 	if s.Fault.Kind == scenarios.Degrade {
-		return nil, errors.New("links cannot be degraded yet")
+		return b.degrade(ctx, s)
 	}
 	var done []topo.Link
 	undo = func(ctx context.Context) error {
@@ -37,6 +37,37 @@ func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.C
 			return undo, err
 		}
 		done = append(done, l)
+	}
+	return undo, nil
+}
+
+// degrade gives links another character: what the fault does not state stays.
+func (b breaker) degrade(ctx context.Context, s fault.Strike) (undo func(context.Context) error, err error) {
+	b.mu.Lock()
+	lab := b.lab
+	b.mu.Unlock()
+	before := map[int]topo.Character{}
+	undo = func(ctx context.Context) error {
+		var errs []error
+		for i, c := range before {
+			_, err := b.SetCharacter(ctx, i, c)
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}
+	for _, l := range s.Links {
+		i := slices.Index(lab.Links, l)
+		b.shaping.mu.Lock()
+		to := s.Fault.On(b.shaping.now[i])
+		b.shaping.mu.Unlock()
+		if err := to.Check(); err != nil {
+			return undo, fmt.Errorf("link %s: %w", fault.LinkName(l), err)
+		}
+		was, err := b.SetCharacter(ctx, i, to)
+		if err != nil {
+			return undo, err
+		}
+		before[i] = was
 	}
 	return undo, nil
 }
