@@ -3,11 +3,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,6 +58,9 @@ func TestConformance(t *testing.T) {
 			t.Run(switches+"/"+string(runtime), func(t *testing.T) {
 				seen[runtime] = conform(t, p, socket, file, runtime)
 			})
+		}
+		if len(seen) < 2 {
+			continue // -run asked for one alone
 		}
 		a, b := seen[orchestrate.Namespaces], seen[orchestrate.Docker]
 		for _, d := range difference(a.addresses, b.addresses) {
@@ -247,12 +248,7 @@ func (l lab) denies(t *testing.T) {
 // each.
 func engineInventory(t *testing.T, socket string) []string {
 	t.Helper()
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
+	client := engineClient(socket)
 	var all []string
 	for kind, path := range map[string]string{
 		"container": "/containers/json?all=1",

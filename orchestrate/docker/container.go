@@ -177,9 +177,29 @@ func (c *Container) Unpause(ctx context.Context) error {
 	return nil
 }
 
-// Usage asks the engine what the container has taken. That of one that does
-// not run is zero.
+// PID is the number of the container's first process on the machine, 0 when it
+// does not run.
+func (c *Container) PID(ctx context.Context) (int, error) {
+	st, err := c.engine.client.ContainerInspect(ctx, c.id)
+	if errdefs.IsNotFound(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ask for the process of container %s: %w", c.name, err)
+	}
+	if st.ContainerJSONBase == nil || st.State == nil {
+		return 0, nil
+	}
+	return st.State.Pid, nil
+}
+
+// Usage tells what the container has taken: as its control group has it, or
+// where that is not to be seen, as the engine sampled it within the last
+// second. That of one that does not run is zero.
 func (c *Container) Usage(ctx context.Context) (Usage, error) {
+	if u, ok := readUsage(cgroupRoot, c.id); ok {
+		return u, nil
+	}
 	resp, err := c.engine.client.ContainerStatsOneShot(ctx, c.id)
 	if errdefs.IsNotFound(err) {
 		return Usage{}, nil

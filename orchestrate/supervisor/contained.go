@@ -26,7 +26,7 @@ func (c *containers) Start(ctx context.Context, s process.Spec, out io.Writer) (
 		return c.inside.Start(ctx, s, out)
 	}
 	spec := docker.ProcessSpec{
-		Lab: c.lab, Name: s.Name, Host: host, Image: c.images[s.Image],
+		Lab: c.lab, Name: s.Name, Host: host.Container, Image: c.images[s.Image],
 		Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir,
 		Mounts: c.mounts(s), Limits: docker.Limits(s.Limits), Output: out,
 	}
@@ -43,7 +43,11 @@ func (c *containers) Start(ctx context.Context, s process.Spec, out io.Writer) (
 	if err != nil {
 		return nil, err
 	}
-	return &contained{container: container}, nil
+	pid, err := container.PID(ctx)
+	if err != nil {
+		pid = 0 // for people alone
+	}
+	return &contained{container: container, pid: pid}, nil
 }
 
 // signalLimit bounds what is asked of the engine about one container.
@@ -52,12 +56,13 @@ const signalLimit = 20 * time.Second
 // contained is a process.Live in a container.
 type contained struct {
 	container *docker.Container
+	pid       int
 
 	mu   sync.Mutex
 	used time.Duration // as the engine last told: what ended containers used it does not
 }
 
-func (l *contained) PID() int { return 0 }
+func (l *contained) PID() int { return l.pid }
 
 // Signal goes to the first process, but SIGSTOP, SIGCONT and SIGKILL to all:
 // they stop, thaw and end the container.

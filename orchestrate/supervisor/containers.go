@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/docker"
@@ -98,10 +95,9 @@ type containers struct {
 	engine *docker.Engine
 	lab    docker.Lab
 	inside process.Namespaces
-	base   string            // folder of the lab file
-	images map[string]string // name in the lab file -> ID
-	hosts  map[string]*docker.Container
-	held   []*docker.Host // their end is the end of the connection
+	base   string                  // folder of the lab file
+	images map[string]string       // name in the lab file -> ID
+	hosts  map[string]*docker.Host // in whose memory they live
 }
 
 // openEngine connects to the engine from inside the sandbox.
@@ -116,7 +112,7 @@ func openEngine(ctx context.Context, req UpRequest) (*containers, error) {
 			Name: req.Name, State: req.StateDir,
 			Shared: docker.Mount{Source: orchestrate.State{Dir: req.StateDir}.Shared(), Target: stateDir, Writable: true},
 		},
-		hosts: map[string]*docker.Container{},
+		hosts: map[string]*docker.Host{},
 	}, nil
 }
 
@@ -145,10 +141,10 @@ func (r *raising) prepareImages(ctx context.Context) (string, error) {
 // namespaces the names of the hosts.
 func (r *raising) startHosts(ctx context.Context) (string, error) {
 	c := r.containers
-	var names []string
+	var specs []docker.HostSpec
 	for _, n := range r.lab.Nodes {
 		if n.Kind == topo.KindHost {
-			names = append(names, n.Name)
+			specs = append(specs, docker.HostSpec{Lab: c.lab, Name: n.Name, Socket: hostsSocket})
 		}
 	}
 	l, err := docker.Listen(hostsSocket)
@@ -156,40 +152,17 @@ func (r *raising) startHosts(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer l.Close()
-	started := make([]*docker.Container, len(names))
-	var handed map[string]*docker.Host
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		handed, err = acceptHosts(ctx, l, names)
-		return err
-	})
-	for i, name := range names {
-		g.Go(func() error {
-			var err error
-			started[i], err = c.engine.StartHost(ctx, docker.HostSpec{Lab: c.lab, Name: name, Socket: hostsSocket})
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		for _, s := range started {
-			if s != nil && s.Last() != "" {
-				err = fmt.Errorf("%w\ncontainer %s printed:\n%s", err, s.Name(), s.Last())
-			}
-		}
+	handed, err := c.engine.StartHosts(ctx, l, specs)
+	if err != nil {
 		return "", err
 	}
-	for i, name := range names {
-		h := handed[name]
+	for name, h := range handed {
 		if err := netns.Adopt(name, h.NetNS); err != nil {
 			return "", err
 		}
-		c.hosts[name], c.held = started[i], append(c.held, h)
+		c.hosts[name] = h
 	}
-	return fmt.Sprintf("%d hosts", len(names)), nil
-}
-
-func acceptHosts(ctx context.Context, l *net.UnixListener, names []string) (map[string]*docker.Host, error) {
-	return docker.Accept(ctx, l, names)
+	return fmt.Sprintf("%d hosts", len(specs)), nil
 }
 
 // mounts are what a process sees beside the machine's programs and the lab's
