@@ -72,7 +72,7 @@ func (e *Engine) EnsureImage(ctx context.Context, program string, progress Progr
 	}
 	dockerfile := fmt.Sprintf("FROM scratch\nLABEL %s=%s %s=%q\nCOPY rootfs/ /\n", labelRole, roleImage, labelVersion, e.creator)
 	hash := sha256.New()
-	fmt.Fprintln(hash, dockerfile, layout, m)
+	fmt.Fprintln(hash, dockerfile, layout, m.folders, m.links)
 	if _, err := io.Copy(hash, file); err != nil {
 		return "", fmt.Errorf("build image: read %s: %w", program, err)
 	}

@@ -24,7 +24,14 @@ var machineFolders = []string{"bin", "etc", "lib", "lib64", "sbin", "usr"}
 type machine struct {
 	folders []string          // without the leading slash, sorted
 	links   map[string]string // /bin -> usr/bin on most machines
+	// settings are what is in /etc, if that cannot be mounted as a whole: the
+	// engine mounts files of its own over three in it, and cannot make them in
+	// a folder that is mounted read-only.
+	settings []string
 }
+
+// engineFiles are what the engine mounts in /etc of each container.
+var engineFiles = []string{"hostname", "hosts", "resolv.conf"}
 
 // lookAt finds out about the machine whose files are below root.
 func lookAt(root string) (machine, error) {
@@ -46,15 +53,38 @@ func lookAt(root string) (machine, error) {
 			m.folders = append(m.folders, name)
 		}
 	}
+	if !slices.Contains(m.folders, "etc") || !slices.ContainsFunc(engineFiles, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(root, "etc", name)) // where a link leads to, the engine can make files
+		return errors.Is(err, fs.ErrNotExist)
+	}) {
+		return m, nil
+	}
+	entries, err := os.ReadDir(filepath.Join(root, "etc"))
+	if err != nil {
+		return machine{}, fmt.Errorf("look for the machine's settings: %w", err)
+	}
+	for _, e := range entries {
+		st, err := os.Stat(filepath.Join(root, "etc", e.Name()))
+		if err == nil && (st.IsDir() || st.Mode().IsRegular()) && !slices.Contains(engineFiles, e.Name()) { // not links that lead nowhere
+			m.settings = append(m.settings, e.Name())
+		}
+	}
 	return m, nil
 }
 
 // mounts are those of the folders, read-only, without the ones named.
 func (m machine) mounts(except ...string) []mount.Mount {
 	var all []mount.Mount
+	add := func(path string) { all = append(all, Mount{Source: path}.mount()) }
 	for _, f := range m.folders {
-		if !slices.Contains(except, f) {
-			all = append(all, mount.Mount{Type: mount.TypeBind, Source: "/" + f, Target: "/" + f, ReadOnly: true})
+		switch {
+		case slices.Contains(except, f):
+		case f == "etc" && m.settings != nil:
+			for _, name := range m.settings {
+				add("/etc/" + name)
+			}
+		default:
+			add("/" + f)
 		}
 	}
 	return all

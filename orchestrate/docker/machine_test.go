@@ -22,8 +22,13 @@ func merged(t *testing.T) machine {
 			t.Fatal(err)
 		}
 	}
-	for name, target := range map[string]string{"bin": "usr/bin", "lib64": "usr/lib64"} {
+	for name, target := range map[string]string{"bin": "usr/bin", "lib64": "usr/lib64", "etc/resolv.conf": "../run/resolv.conf"} {
 		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"etc/hosts", "etc/hostname"} {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -32,6 +37,34 @@ func merged(t *testing.T) machine {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// TestMachineWithoutHostname has a machine where the engine could not make one
+// of its files in /etc.
+func TestMachineWithoutHostname(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "etc/ssl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"etc/hosts", "etc/resolv.conf", "etc/passwd"} {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("nowhere", filepath.Join(root, "etc/dangling")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := lookAt(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mounted []string
+	for _, o := range m.mounts() {
+		mounted = append(mounted, o.Target)
+	}
+	if !slices.Equal(mounted, []string{"/etc/passwd", "/etc/ssl"}) {
+		t.Errorf("mounts: %v", mounted)
+	}
 }
 
 func TestMachine(t *testing.T) {

@@ -242,7 +242,7 @@ func start(ctx context.Context) (*daemon, error) {
 	d.args = []string{"--mount", "--pid", "--fork", "--mount-proc", "--propagation", "slave", "--kill-child", "--",
 		"sh", "-ec", hideFolders, dir,
 		dockerd, "--config-file", settings, "--host", "unix://" + d.socket,
-		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", d.pidFile(),
+		"--data-root", filepath.Join(dir, "data"), "--exec-root", d.execRoot(), "--pidfile", d.pidFile(),
 		"--storage-driver", driver, "--cgroup-parent", "/" + d.cgroup,
 		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"}
 	if err := d.run(ctx); err != nil {
@@ -251,13 +251,25 @@ func start(ctx context.Context) (*daemon, error) {
 	return d, nil
 }
 
-func (d *daemon) pidFile() string { return filepath.Join(d.dir, "pid") }
+func (d *daemon) pidFile() string  { return filepath.Join(d.dir, "pid") }
+func (d *daemon) execRoot() string { return filepath.Join(d.dir, "exec") }
 
 // run runs the engine and waits until it answers.
 func (d *daemon) run(ctx context.Context) error {
-	// The number of an engine that was killed is that of the next one, too: the
-	// first in its PID namespace.
-	if err := os.Remove(d.pidFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for end := time.Now().Add(Timeout); ; {
+		err := d.runOnce(ctx)
+		// It gives its containerd 15 seconds, which a busy machine may not have.
+		if err == nil || !strings.Contains(err.Error(), "timeout waiting for containerd") || time.Now().After(end) {
+			return err
+		}
+		d.kill()
+	}
+}
+
+func (d *daemon) runOnce(ctx context.Context) error {
+	// The numbers of processes that were killed with a PID namespace are those
+	// of others in the next one.
+	if err := errors.Join(os.RemoveAll(d.pidFile()), os.RemoveAll(filepath.Join(d.execRoot(), "containerd", "containerd.pid"))); err != nil {
 		return err
 	}
 	d.log.Reset()
@@ -315,66 +327,6 @@ func (d *daemon) kill() {
 func (d *daemon) stop() error {
 	d.kill()
 	return errors.Join(d.removeCgroups(), os.RemoveAll(d.dir))
-}
-
-// cgroups lists the cgroups that those of the containers are in: one, or with
-// version 1 one for each controller (cgroups(7)).
-func (d *daemon) cgroups() ([]string, error) {
-	var roots []string
-	for _, pattern := range []string{"/sys/fs/cgroup/" + d.cgroup, "/sys/fs/cgroup/*/" + d.cgroup} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, err
-		}
-		roots = append(roots, found...)
-	}
-	return roots, nil
-}
-
-// removeCgroups removes the cgroups of the containers, which the kernel keeps.
-func (d *daemon) removeCgroups() error {
-	roots, err := d.cgroups()
-	if err != nil {
-		return err
-	}
-	deadline := time.Now().Add(Timeout)
-	for _, root := range roots {
-		for {
-			err := removeCgroup(root)
-			if err == nil {
-				break
-			}
-			// A cgroup is busy until the kernel has buried its last process.
-			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-				return err
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
-	return nil
-}
-
-// removeCgroup removes a cgroup with those below it: folders alone, the files
-// go with them (cgroups(7)).
-func removeCgroup(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeCgroup(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
-		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
-	}
-	return nil
 }
 
 // storageDriver chooses the driver for a data folder: overlay2 needs a file
