@@ -106,7 +106,7 @@ func (v view) Findings() []finding {
 		for _, c := range d.Comparisons {
 			all = append(all, finding{
 				Verdict: string(c.Verdict), Class: strings.ToLower(string(c.Verdict)),
-				Says: sentence.Comparison(d.Duet, c), Means: sentence.Verdict(c), Where: d.where(),
+				Says: sentence.Comparison(d.Duet, c), Means: joinedBy(sentence.Faults(d.Duet), sentence.Verdict(c)), Where: d.where(),
 			})
 		}
 		if len(d.Comparisons) == 0 {
@@ -114,6 +114,14 @@ func (v view) Findings() []finding {
 		}
 	}
 	return all
+}
+
+// joinedBy is two sentences, of which the first may be missing.
+func joinedBy(first, second string) string {
+	if first == "" {
+		return second
+	}
+	return first + " " + second
 }
 
 // where says how a duet was measured.

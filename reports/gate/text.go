@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"meshlab.dev/meshlab/reports/internal/sentence"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -143,6 +144,9 @@ func withReason(r Row) string {
 func notes(r *scenarios.Result) []string {
 	var all []string
 	for _, d := range r.Duets {
+		if said := sentence.Faults(d); said != "" {
+			all = append(all, said)
+		}
 		for _, c := range d.Comparisons {
 			if c.Reason != "" {
 				all = append(all, fmt.Sprintf("%s against %s: %s.", c.New, c.Base, strings.TrimSuffix(c.Reason, ".")))
