@@ -28,6 +28,12 @@ func newLink() *cobra.Command {
 jitter and loss, in each direction. A link is named by its ends, h1-s1, in either
 order, or with its interfaces: s1:3-s2:4.
 
+What 'meshlab link set' takes:
+  --bandwidth  bits per second of whole frames, as in 100Mbit
+  --delay      one way, as in 5ms
+  --jitter     at most this much less or more than the delay
+  --loss       share of frames, as in 1%
+
 docs/links.md has the meaning of each and how exact they are.`,
 		Example: `  meshlab link list
   meshlab link set h1-s1 --delay 5ms --loss 1%
