@@ -22,12 +22,14 @@ type crashMode struct {
 	lab     string   // name or path
 	address string   // that the load asks, from the client
 	flags   []string // of `up`
+	socket  string   // of the engine; "": none
 }
 
 func (m crashMode) String() string { return m.name }
 
-// crashModes lists the modes that -crash.on names.
-func crashModes(t *testing.T, p person) []crashMode {
+// crashModes lists the modes that -crash.on names; with the socket of an engine
+// those on Docker too.
+func crashModes(t *testing.T, p person, socket string) []crashMode {
 	t.Helper()
 	_, source, err := labs.Load("hashicups", builtin.Names())
 	if err != nil {
@@ -41,10 +43,17 @@ func crashModes(t *testing.T, p person) []crashMode {
 		}
 		return p.writeFile(t, name+".yaml", text)
 	}
+	shared, isolated, tunnels := file("shared", "shared"), file("isolated", "isolated"), file("tunnels", "isolated")
 	all := []crashMode{
-		{name: "namespaces/shared", lab: file("shared", "shared"), address: atClient},
-		{name: "namespaces/isolated", lab: file("isolated", "isolated"), address: atClient},
-		{name: "namespaces/tunnels", lab: file("tunnels", "isolated"), address: atClient},
+		{name: "namespaces/shared", lab: shared, address: atClient},
+		{name: "namespaces/isolated", lab: isolated, address: atClient},
+		{name: "namespaces/tunnels", lab: tunnels, address: atClient},
+	}
+	if socket != "" {
+		onDocker := []string{"--runtime", "docker"}
+		all = append(all,
+			crashMode{name: "docker/shared", lab: shared, address: atClient, flags: onDocker, socket: socket},
+			crashMode{name: "docker/isolated", lab: isolated, address: atClient, flags: onDocker, socket: socket})
 	}
 	modes := slices.DeleteFunc(all, func(m crashMode) bool { return !strings.Contains(m.name, *crashOn) })
 	if len(modes) == 0 {
@@ -53,11 +62,14 @@ func crashModes(t *testing.T, p person) []crashMode {
 	return modes
 }
 
-// processes lists those of the mode's own that are in no lab.
-func (crashMode) processes(*testing.T) []proc { return nil }
-
 // inventory is what the mode can leave behind beside the machine's own.
-func (crashMode) inventory(*testing.T) []string { return nil }
+func (m crashMode) inventory(t *testing.T) []string {
+	t.Helper()
+	if m.socket == "" {
+		return nil
+	}
+	return engineInventory(t, m.socket)
+}
 
 // verb is a verb at work beside the test.
 type verb struct {
