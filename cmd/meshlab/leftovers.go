@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/consul"
@@ -26,11 +27,24 @@ type leftover struct {
 
 // findLeftovers looks for what crashed labs, builds and measurements have left.
 // What cannot be looked at is in the error; the rest is found all the same.
-func findLeftovers() ([]leftover, error) {
+func findLeftovers(ctx context.Context) ([]leftover, error) {
 	labs, lerr := leftLabs()
+	containers, cerr := leftContainers(ctx)
 	builds, berr := leftBuilds()
 	files, ferr := leftFiles()
-	return append(append(labs, builds...), files...), errors.Join(lerr, berr, ferr)
+	return slices.Concat(labs, containers, builds, files), errors.Join(lerr, cerr, berr, ferr)
+}
+
+// leftContainers finds those of labs whose state folder is gone; those of
+// others go with the lab.
+func leftContainers(ctx context.Context) ([]leftover, error) {
+	labs, err := supervisor.LostContainers(ctx)
+	var all []leftover
+	for _, l := range labs {
+		all = append(all, leftover{"containers of lab " + l.Lab, fmt.Sprintf("%s has gone, and %d containers are left, such as %s", l.State, len(l.Containers), l.Containers[0]),
+			func(ctx context.Context) (bool, error) { return supervisor.RemoveLost(ctx, l) }})
+	}
+	return all, err
 }
 
 func leftLabs() ([]leftover, error) {
@@ -85,7 +99,7 @@ func leftFiles() ([]leftover, error) {
 // returns false when something could not be removed.
 func checkLeftovers(ctx context.Context, fix bool) (findings []doctor.Finding, ok bool) {
 	const name = "Leftovers"
-	all, err := findLeftovers()
+	all, err := findLeftovers(ctx)
 	ok = true
 	if err != nil {
 		findings = append(findings, doctor.Finding{Name: name, Status: doctor.Warn, Detail: err.Error()})

@@ -21,6 +21,7 @@ type Leftover struct {
 	State      string // its state folder
 	Version    string // of meshlab that made it
 	Containers []string
+	Running    bool // one of them at least: the lab lives, perhaps where its state folder cannot be seen
 }
 
 // Leftovers lists the containers of all labs, running or not, by lab. Whether
@@ -38,6 +39,7 @@ func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
 			labs, i = append(labs, l), len(labs)
 		}
 		labs[i].Containers = append(labs[i].Containers, nameOf(c))
+		labs[i].Running = labs[i].Running || c.State == container.StateRunning
 	}
 	for _, l := range labs {
 		slices.Sort(l.Containers)

@@ -225,13 +225,15 @@ func RemoveOrphan(e orchestrate.Entry) error { return e.Kill(killWait) }
 // whose claim the caller has. When the engine of its containers does not
 // answer, the state stays, so that it can be done again.
 func removeDead(ctx context.Context, state orchestrate.State, claim *orchestrate.Claim) error {
-	// Without a record that can be read there are no containers: it is written
-	// before the first.
-	if rec, err := state.Read(); err == nil {
-		if err := removeContainers(ctx, state, rec); err != nil {
-			claim.Release()
-			return err
-		}
+	rec, err := state.Read()
+	if err == nil {
+		err = removeContainers(ctx, state, rec)
+	} else {
+		err = removeUnrecorded(ctx, state)
+	}
+	if err != nil {
+		claim.Release()
+		return err
 	}
 	return claim.Remove()
 }
