@@ -113,6 +113,7 @@ func listens(folder string, addr netip.AddrPort) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("list sockets: %w", err)
 	}
+	//lint:ignore SA1019 what takes its place needs a socket in the namespace of another process
 	sockets, err := proc.NetTCP()
 	if err != nil {
 		return false, fmt.Errorf("list sockets: %w", err)
