@@ -35,7 +35,7 @@ demo: deps ## measure the reference labs under all meshes and write a report
 # One package at a time: those that start daemons would slow each other down.
 test: deps ## run all tests, those with real daemons and namespaces too
 	@.ci/testdeps
-	go test -tags integration -p 1 -timeout 20m $(TESTS)
+	go test -tags integration -p 1 -timeout 40m $(TESTS)
 
 check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi

@@ -165,12 +165,13 @@ func buildMeshlab(t *testing.T) string {
 
 var flagInHelp = regexp.MustCompile(`(?m)^ +(?:(-[a-z]), )? *(--[a-z-]+)`)
 
-// flagsOf returns the flags of a verb, and whether there is such a verb.
+// flagsOf returns the flags of a verb such as "up" or "fault kill", and
+// whether there is such a verb.
 func flagsOf(t *testing.T, bin, verb string) ([]string, bool) {
 	t.Helper()
 	args := []string{"--help"}
 	if verb != "" {
-		args = []string{verb, "--help"}
+		args = append(strings.Fields(verb), "--help")
 	}
 	out, err := exec.Command(bin, args...).CombinedOutput()
 	if err != nil || verb != "" && !strings.Contains(string(out), "meshlab "+verb) {
@@ -207,6 +208,15 @@ func TestVerbsAndFlagsExist(t *testing.T) {
 					continue
 				}
 				known[verb] = flags
+			}
+			if len(c.words) > 1 && !strings.HasPrefix(c.words[1], "-") {
+				below := verb + " " + c.words[1] // a verb of a verb, or its argument
+				if _, asked := known[below]; !asked {
+					known[below], _ = flagsOf(t, bin, below)
+				}
+				if known[below] != nil {
+					verb, flags = below, known[below]
+				}
 			}
 			for _, word := range c.words {
 				if endsCommand(word) {
