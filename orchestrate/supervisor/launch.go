@@ -100,12 +100,13 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 	if err != nil {
 		return Status{}, err
 	}
+	// Before anybody collects it: one that has ended at once still has a time.
+	start, err := orchestrate.StartTime(proc.Pid)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_, _ = proc.Wait() // collects it, should it end before this program does
 	}()
-	start, err := orchestrate.StartTime(proc.Pid)
 	if err != nil {
 		return Status{}, fmt.Errorf("start supervisor: %w%s", err, logText(state))
 	}
