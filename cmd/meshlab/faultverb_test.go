@@ -25,7 +25,9 @@ func TestFaultVerb(t *testing.T) {
 	}
 	answered := func(t *testing.T) {
 		t.Helper()
-		eventually(t, 30*time.Second, func() error { return coffees(t) })
+		// Consul finds a node that it held for failed within 30 s
+		// (ReconnectInterval of Serf's DefaultConfig).
+		eventually(t, 90*time.Second, func() error { return coffees(t) })
 	}
 	for name, tc := range map[string]struct {
 		args   []string

@@ -108,7 +108,7 @@ func Launch(ctx context.Context, cfg LaunchConfig, report func(Event)) (st Statu
 		_, _ = proc.Wait() // collects it, should it end before this program does
 	}()
 	if err != nil {
-		return Status{}, fmt.Errorf("start supervisor: %w%s", err, logText(state))
+		return Status{}, fmt.Errorf("start supervisor with %s: %w%s", cmp.Or(cfg.Program, "this program"), err, logText(state))
 	}
 	rec = orchestrate.Record{
 		Lab: cfg.Lab.Name, Name: cfg.Name, Mesh: cfg.Mesh, PID: proc.Pid, StartTime: start,

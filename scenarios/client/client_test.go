@@ -389,6 +389,7 @@ func TestServerClosesFirst(t *testing.T) {
 	}()
 	r := prepare(t, scenarios.RequestSpec{Protocol: scenarios.HTTP1Close, URL: "http://" + s.address, Status: 200})
 	c := newClient(t)
+	along := 0
 	for range 20 {
 		start := time.Now()
 		end, kind := c.Do(t.Context(), soon(), r)
@@ -396,8 +397,11 @@ func TestServerClosesFirst(t *testing.T) {
 			t.Fatal(kind)
 		}
 		if end.After(start.Add(time.Since(start) - farewell/10)) {
-			t.Error("the wait for the server's end was measured along")
+			along++
 		}
+	}
+	if along > 10 { // a client that was kept waiting for a processor finds the connection closed
+		t.Errorf("the wait for the server's end was measured along in %d of 20", along)
 	}
 	_, port, _ := net.SplitHostPort(s.address)
 	n, _ := strconv.Atoi(port)
