@@ -35,6 +35,9 @@ is no error. --all removes every lab of this user, those that have ended too.`,
 				return err
 			}
 			r := remove(c.Context(), labs)
+			if all {
+				r.lost(c.Context())
+			}
 			if wantJSON(c) {
 				if err := json.NewEncoder(c.OutOrStdout()).Encode(r); err != nil {
 					return errors.Join(err, r.err)
@@ -110,7 +113,7 @@ func remove(ctx context.Context, labs []orchestrate.Entry) removal {
 	for _, l := range labs {
 		found, err := true, error(nil)
 		if l.Orphan {
-			err = supervisor.RemoveOrphan(l)
+			err = supervisor.RemoveOrphan(ctx, l)
 		} else {
 			found, err = supervisor.RemoveState(ctx, orchestrate.State{Dir: l.Dir})
 		}
@@ -124,6 +127,24 @@ func remove(ctx context.Context, labs []orchestrate.Entry) removal {
 		}
 	}
 	return r
+}
+
+// lost removes the containers of labs of which there is nothing else.
+func (r *removal) lost(ctx context.Context) {
+	labs, err := supervisor.LostContainers(ctx)
+	if err != nil {
+		r.err = errors.Join(r.err, err)
+	}
+	for _, l := range labs {
+		switch found, err := supervisor.RemoveLost(ctx, l); {
+		case err != nil:
+			r.Failed = append(r.Failed, failedToEnd{l.Lab, err.Error()})
+			r.err = errors.Join(r.err, fmt.Errorf("lab %s: %w", l.Lab, err))
+		case found:
+			r.Removed = append(r.Removed, l.Lab)
+			r.Labs = append(r.Labs, removedLab{Name: l.Lab, Was: orchestrate.Ended, Version: l.Version, Problem: "only its containers were left"})
+		}
+	}
 }
 
 func (r removal) print(w io.Writer) {

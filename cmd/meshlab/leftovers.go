@@ -58,7 +58,7 @@ func leftLabs() ([]leftover, error) {
 		switch {
 		case l.Orphan:
 			all = append(all, leftover{"lab " + l.Name, fmt.Sprintf("its processes live on, below %d, and no verb reaches them%s", l.PID, about),
-				func(context.Context) (bool, error) { return true, supervisor.RemoveOrphan(l) }})
+				func(ctx context.Context) (bool, error) { return true, supervisor.RemoveOrphan(ctx, l) }})
 		case l.Condition == orchestrate.Ended:
 			all = append(all, leftover{"lab " + l.Name, "it has ended, and " + l.Dir + " is left" + about,
 				func(ctx context.Context) (bool, error) {

@@ -160,8 +160,8 @@ func rollBack(ctx context.Context, err error, state orchestrate.State, rec orche
 	return err
 }
 
-// Remove ends the named lab and removes its state. It is no error when it
-// has ended already; the bool says whether there was anything to remove. When
+// Remove ends the named lab and removes its state, and its containers also when
+// its state folder has gone. It is no error when it has ended already; the bool says whether there was anything to remove. When
 // it returns without error, no process of the lab is left, also of one that
 // `up` was killed over, or whose record is broken. The end of ctx ends only
 // the wait for another meshlab that is at work on the same lab.
@@ -183,8 +183,10 @@ func RemoveState(ctx context.Context, state orchestrate.State) (bool, error) {
 		}
 		claim, err := state.Lock()
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && found:
+			return true, nil
 		case errors.Is(err, fs.ErrNotExist):
-			return found, nil
+			return removeIfLost(ctx, state)
 		case err == nil:
 			return true, removeDead(ctx, state, claim)
 		case !errors.Is(err, orchestrate.ErrUp):
@@ -218,9 +220,6 @@ func RemoveEnded(ctx context.Context, state orchestrate.State) (bool, error) {
 	}
 	return true, removeDead(ctx, state, claim)
 }
-
-// RemoveOrphan ends a lab whose state folder has been deleted.
-func RemoveOrphan(e orchestrate.Entry) error { return e.Kill(killWait) }
 
 // removeDead removes what is left of a lab whose first process has ended, and
 // whose claim the caller has. When the engine of its containers does not

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/docker"
@@ -26,10 +30,63 @@ func removeUnrecorded(ctx context.Context, state orchestrate.State) error {
 		return nil //nolint:nilerr // see above
 	}
 	defer engine.Close()
+	return removeOf(ctx, engine, state)
+}
+
+func removeOf(ctx context.Context, engine *docker.Engine, state orchestrate.State) error {
 	if err := engine.Remove(ctx, state.Dir); err != nil {
 		return fmt.Errorf("remove the containers of %s: %w", state.Dir, err)
 	}
 	return nil
+}
+
+// RemoveOrphan ends a lab whose state folder has been deleted, and removes its
+// containers, also when ctx is done. No record names their engine any more, but
+// a lab with containers has its socket: that is taken hold of before the lab's
+// mounts end with it.
+func RemoveOrphan(ctx context.Context, e orchestrate.Entry) error {
+	state := orchestrate.State{Dir: e.Dir}
+	socket := -1
+	if os.Geteuid() == 0 { // who is not has no containers, and may not look
+		fd, err := unix.Open(filepath.Join("/proc", strconv.Itoa(e.PID), "root", engineInside), unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err == nil {
+			defer unix.Close(fd)
+			socket = fd
+		}
+	}
+	if err := e.Kill(killWait); err != nil {
+		return err
+	}
+	if socket < 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+	defer cancel()
+	engine, err := docker.Open(ctx, docker.Config{Socket: fmt.Sprintf("/proc/self/fd/%d", socket)}) // open(2), O_PATH
+	if errors.Is(err, docker.ErrRefused) {
+		// The engine has been started again since, and has another socket.
+		engine, err = docker.Open(ctx, docker.Config{})
+	}
+	if err != nil {
+		return fmt.Errorf("remove the containers of %s: %w; then `meshlab down %s` again", e.Dir, err, e.Name)
+	}
+	defer engine.Close()
+	return removeOf(ctx, engine, state)
+}
+
+// removeIfLost removes the containers of a lab that has no state folder. The
+// bool says whether there were any.
+func removeIfLost(ctx context.Context, state orchestrate.State) (bool, error) {
+	all, err := LostContainers(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, l := range all {
+		if l.State == state.Dir {
+			return RemoveLost(ctx, l)
+		}
+	}
+	return false, nil
 }
 
 // LostContainers lists the labs of which the engine that this user has now
