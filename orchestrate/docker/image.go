@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 )
@@ -35,8 +34,12 @@ func (p Progress) tell(format string, args ...any) {
 const repository = "meshlab"
 
 // keepImages is how long an image of another version of meshlab stays although
-// no container uses it: a lab that is coming up may be about to.
-const keepImages = 10 * time.Minute
+// no container uses it: a lab that is coming up may be about to. Images say the
+// hour of their birth.
+const (
+	keepImages = imageTimes + 10*time.Minute
+	imageTimes = time.Hour
+)
 
 // layout is what the image holds beside the program: folders with their modes.
 // Programs expect them; the engine adds /dev, /proc and /sys.
@@ -46,10 +49,10 @@ var layout = map[string]int64{
 }
 
 // EnsureImage makes sure that the engine has the image that holds the given
-// program, which is meshlab, and returns its name. The image is built on
-// nothing (FROM scratch) from what is sent to the engine, so it needs no
-// registry. It is built once for each content. Images that older versions
-// left, and that no container uses, are removed.
+// program, which is meshlab, and returns its name. The image is made here, of
+// one layer on nothing, and loaded into the engine, so it needs no registry. It
+// is made once for each content. Images that older versions left, and that no
+// container uses, are removed. Any number of programs may do that at once.
 //
 // Errors wrap ErrUnlinked when the program cannot start in it, or are those of
 // the engine.
@@ -70,13 +73,14 @@ func (e *Engine) EnsureImage(ctx context.Context, program string, progress Progr
 	if err != nil {
 		return "", fmt.Errorf("build image: %w", err)
 	}
-	dockerfile := fmt.Sprintf("FROM scratch\nLABEL %s=%s %s=%q\nCOPY rootfs/ /\n", labelRole, roleImage, labelVersion, e.creator)
-	hash := sha256.New()
-	fmt.Fprintln(hash, dockerfile, layout, m.folders, m.links)
-	if _, err := io.Copy(hash, file); err != nil {
+	l := layer{machine: m, program: file, programBytes: st.Size()}
+	sum := sha256.New()
+	if l.bytes, err = l.write(sum); err != nil {
 		return "", fmt.Errorf("build image: read %s: %w", program, err)
 	}
-	ref := fmt.Sprintf("%s:%x", repository, hash.Sum(nil)[:6])
+	l.sum = fmt.Sprintf("sha256:%x", sum.Sum(nil))
+	name := sha256.Sum256(fmt.Appendln(nil, l.sum, e.creator))
+	ref := fmt.Sprintf("%s:%x", repository, name[:6])
 
 	_, err = e.client.ImageInspect(ctx, ref)
 	if err == nil {
@@ -85,40 +89,30 @@ func (e *Engine) EnsureImage(ctx context.Context, program string, progress Progr
 	if !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("look for image %s: %w", ref, err)
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return "", fmt.Errorf("build image: %w", err)
-	}
 	progress.tell("build image %s (%d MB)", ref, st.Size()/1e6)
-	if err := e.build(ctx, ref, func(w io.Writer) error {
-		return writeContext(w, dockerfile, m, file, st.Size())
-	}); err != nil {
+	if err := e.loadLayer(ctx, ref, l); err != nil {
 		return "", err
 	}
 	return ref, e.removeOldImages(ctx, ref, time.Now())
 }
 
-// build has the engine build an image of the context that send writes.
-func (e *Engine) build(ctx context.Context, ref string, send func(io.Writer) error) error {
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(send(w)) }()
-	defer r.Close() // ends send when the engine has given up
-	resp, err := e.client.ImageBuild(ctx, r, build.ImageBuildOptions{
-		Tags: []string{ref}, Remove: true, ForceRemove: true, Version: build.BuilderV1,
-		NetworkMode: "none",
-	})
-	if err != nil {
-		return fmt.Errorf("build image %s: %w", ref, err)
-	}
-	defer resp.Body.Close()
-	if err := readMessages(resp.Body, nil); err != nil {
-		return fmt.Errorf("build image %s: %w", ref, err)
-	}
-	return nil
+// layer is all that is in our image.
+type layer struct {
+	machine
+	program      io.ReadSeeker
+	programBytes int64
+	sum          string // of what write writes, "sha256:..."
+	bytes        int64  // of the same
 }
 
-// writeContext writes the files that the image is built of, as tar.
-func writeContext(w io.Writer, dockerfile string, m machine, program io.Reader, size int64) error {
-	buf := bufio.NewWriterSize(w, 1<<20) // whole reads of the program
+// write writes the layer as tar, always the same, and returns how many bytes
+// that were.
+func (l layer) write(to io.Writer) (int64, error) {
+	if _, err := l.program.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	count := &counter{w: to}
+	buf := bufio.NewWriterSize(count, 1<<20) // whole reads of the program
 	t := tar.NewWriter(buf)
 	var err error
 	add := func(h tar.Header, content io.Reader) {
@@ -130,26 +124,101 @@ func writeContext(w io.Writer, dockerfile string, m machine, program io.Reader, 
 		}
 	}
 	folder := func(name string, mode int64) {
-		add(tar.Header{Typeflag: tar.TypeDir, Name: "rootfs/" + name + "/", Mode: mode}, nil)
+		add(tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode}, nil)
 	}
-	add(tar.Header{Typeflag: tar.TypeReg, Name: "Dockerfile", Mode: 0o644, Size: int64(len(dockerfile))}, strings.NewReader(dockerfile))
 	for _, name := range slices.Sorted(maps.Keys(layout)) {
 		folder(name, layout[name])
 	}
-	for _, name := range m.folders {
+	for _, name := range l.folders {
 		folder(name, 0o755)
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.links)) {
-		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "rootfs/" + name, Linkname: m.links[name], Mode: 0o777}, nil)
+	for _, name := range slices.Sorted(maps.Keys(l.links)) {
+		add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: l.links[name], Mode: 0o777}, nil)
 	}
-	add(tar.Header{Typeflag: tar.TypeReg, Name: "rootfs" + Program, Mode: 0o755, Size: size}, io.LimitReader(program, size))
+	add(tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(Program, "/"), Mode: 0o755, Size: l.programBytes}, io.LimitReader(l.program, l.programBytes))
+	if err != nil {
+		return 0, err
+	}
+	if err := t.Close(); err != nil {
+		return 0, err
+	}
+	return count.n, buf.Flush()
+}
+
+// counter counts the bytes that pass.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// archive writes the image with its name, as `docker save` does (Docker Image
+// Specification v1.2, "Combined Image JSON + Filesystem Changeset Format").
+func (e *Engine) archive(w io.Writer, ref string, l layer, now time.Time) error {
+	// Labs that come up at once must not make two images of one name.
+	created := now.UTC().Truncate(imageTimes)
+	config, err := json.Marshal(map[string]any{
+		"created": created, "os": "linux", "architecture": e.arch,
+		"config":  map[string]any{"Labels": map[string]string{labelRole: roleImage, labelVersion: e.creator}},
+		"rootfs":  map[string]any{"type": "layers", "diff_ids": []string{l.sum}},
+		"history": []map[string]any{{"created": created, "created_by": "meshlab " + e.creator}},
+	})
 	if err != nil {
 		return err
 	}
-	if err := t.Close(); err != nil {
+	const configName, layerName = "config.json", "layer.tar"
+	manifest, err := json.Marshal([]map[string]any{{"Config": configName, "RepoTags": []string{ref}, "Layers": []string{layerName}}})
+	if err != nil {
 		return err
 	}
-	return buf.Flush()
+	t := tar.NewWriter(w)
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{"manifest.json", manifest}, {configName, config}} {
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o644, Size: int64(len(f.content))}); err != nil {
+			return err
+		}
+		if _, err := t.Write(f.content); err != nil {
+			return err
+		}
+	}
+	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: layerName, Mode: 0o644, Size: l.bytes}); err != nil {
+		return err
+	}
+	if _, err := l.write(t); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// loadLayer gives the engine an image of one layer. It has the image with its
+// name or not at all: a build has images without one in between, which whoever
+// removes leftovers takes away from it.
+func (e *Engine) loadLayer(ctx context.Context, ref string, l layer) error {
+	r, w := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := e.archive(w, ref, l, time.Now())
+		w.CloseWithError(err)
+		sent <- err
+	}()
+	defer func() { <-sent }() // it reads a file of the caller's
+	defer r.Close()           // ends it when the engine has given up
+	resp, err := e.client.ImageLoad(ctx, r)
+	if err != nil {
+		return fmt.Errorf("build image %s: %w", ref, err)
+	}
+	defer resp.Body.Close()
+	if err := readMessages(resp.Body, nil); err != nil {
+		return fmt.Errorf("build image %s: %w", ref, err)
+	}
+	return nil
 }
 
 // message is one of those that the engine streams while it works (Docker
@@ -185,7 +254,7 @@ func readMessages(r io.Reader, each func(message)) error {
 }
 
 // removeOldImages removes images of other versions that no container uses, and
-// what builds that were interrupted left.
+// those that have lost their name.
 func (e *Engine) removeOldImages(ctx context.Context, current string, now time.Time) error {
 	all, err := e.client.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelRole+"="+roleImage))})
 	if err != nil {

@@ -115,10 +115,14 @@ func TestCheckProgram(t *testing.T) {
 	}
 }
 
-func TestContext(t *testing.T) {
+func TestLayer(t *testing.T) {
 	var out bytes.Buffer
-	if err := writeContext(&out, "FROM scratch\n", merged(t), strings.NewReader("program, and what was written since"), 7); err != nil {
-		t.Fatal(err)
+	l := layer{machine: merged(t), program: strings.NewReader("program, and what was written since"), programBytes: 7}
+	for range 2 { // as often as one likes
+		out.Reset()
+		if n, err := l.write(&out); err != nil || n != int64(out.Len()) {
+			t.Fatalf("%d bytes of %d: %v", n, out.Len(), err)
+		}
 	}
 	var all []string
 	for r := tar.NewReader(&out); ; {
@@ -136,9 +140,8 @@ func TestContext(t *testing.T) {
 		all = append(all, strings.TrimSpace(fmt.Sprintf("%s %o %s%s", h.Name, h.Mode, h.Linkname, content)))
 	}
 	want := []string{
-		"Dockerfile 644 FROM scratch", "rootfs/home/ 755", "rootfs/root/ 700", "rootfs/run/ 755", "rootfs/tmp/ 1777",
-		"rootfs/var/ 755", "rootfs/var/tmp/ 1777", "rootfs/etc/ 755", "rootfs/usr/ 755",
-		"rootfs/bin 777 usr/bin", "rootfs/lib64 777 usr/lib64", "rootfs/meshlab 755 program",
+		"home/ 755", "root/ 700", "run/ 755", "tmp/ 1777", "var/ 755", "var/tmp/ 1777", "etc/ 755", "usr/ 755",
+		"bin 777 usr/bin", "lib64 777 usr/lib64", "meshlab 755 program",
 	}
 	if !slices.Equal(all, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(all, "\n"), strings.Join(want, "\n"))

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"golang.org/x/sync/errgroup"
 
 	"meshlab.dev/meshlab/orchestrate/docker"
 	"meshlab.dev/meshlab/orchestrate/docker/dockertest"
@@ -46,17 +48,48 @@ func TestImageIsKept(t *testing.T) {
 		t.Errorf("images: %q", images(t, r.Engine))
 	}
 	r.host(t, "h1")
-	if err := r.RemoveOldImages(deadline(t), r.lab.Image, time.Now().Add(time.Hour)); err != nil {
+	if err := r.RemoveOldImages(deadline(t), r.lab.Image, time.Now().Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if has(image) {
 		t.Error("an old image that nobody uses stays")
 	}
-	if err := r.RemoveOldImages(deadline(t), "meshlab:none", time.Now().Add(time.Hour)); err != nil {
+	if err := r.RemoveOldImages(deadline(t), "meshlab:none", time.Now().Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if !has(r.lab.Image) {
 		t.Error("an image in use is gone")
+	}
+}
+
+// Labs of several builds of meshlab come up at once, some of the same: none
+// takes away what another one is building.
+func TestImagesSideBySide(t *testing.T) {
+	e := dockertest.Engine(t)
+	program, err := os.ReadFile(dockertest.Build(t, "./testdata/print"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group errgroup.Group
+	made := make([]string, 12)
+	for i := range made {
+		// What follows a program's sections is not looked at.
+		build := filepath.Join(t.TempDir(), "build")
+		if err := os.WriteFile(build, append(slices.Clip(program), byte(i/2)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		group.Go(func() (err error) {
+			made[i], err = e.EnsureImage(deadline(t), build, nil)
+			return err
+		})
+	}
+	err = group.Wait()
+	removeImages(t, e, slices.DeleteFunc(slices.Compact(made), func(ref string) bool { return ref == "" })...)
+	if err != nil {
+		t.Error(err)
+	}
+	if left := slices.DeleteFunc(images(t, e), func(line string) bool { return !strings.Contains(line, "[]") && !strings.Contains(line, "<none>") }); len(left) > 0 {
+		t.Errorf("without a name: %v", left)
 	}
 }
 
