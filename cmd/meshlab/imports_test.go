@@ -82,6 +82,7 @@ var importRules = []edge{
 	{"reports/...", []string{"reports/...", "scenarios", "scenarios/stats", "topo"}, "a report is made of results alone, on any machine"},
 
 	{"labs/...", []string{"labs/...", "topo"}, "lab files, and the programs that run in them, which know nothing of meshlab"},
+	{"terraform/standin", nil, "stand-ins for providers know Terraform's protocol, not the modules"},
 	{"terraform/...", []string{"terraform/...", "scenarios", "topo"}, "the cloud gets a lab and returns results"},
 	{"docs", nil, "documents, and the tests that hold them to the program"},
 	{"cmd/...", []string{"..."}, "wiring"},

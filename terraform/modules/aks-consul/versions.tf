@@ -1,0 +1,10 @@
+terraform {
+  required_providers {
+    azurerm = {
+      source = "hashicorp/azurerm"
+    }
+    helm = {
+      source = "hashicorp/helm"
+    }
+  }
+}
