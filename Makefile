@@ -32,10 +32,9 @@ demo: deps ## measure the reference labs under all meshes and write a report
 	$(BIN) bench $(LABS) --mesh $(MESHES) --out $(OUT)
 	$(BIN) report $(OUT)/latest.json --out $(OUT)/report
 
-# One package at a time: those that start daemons would slow each other down.
 test: deps ## run all tests, those with real daemons and namespaces too
 	@.ci/testdeps
-	go test -tags integration -p 1 -timeout 40m $(TESTS)
+	@.ci/test $(TESTS)
 
 check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi

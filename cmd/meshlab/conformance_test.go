@@ -207,7 +207,7 @@ func (l lab) comesBack(t *testing.T, service string) {
 	if killed != 1 {
 		t.Fatalf("%d processes of %s", killed, service)
 	}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, patience, func() error {
 		var st supervisor.Status
 		decode(t, l.ok(t, "ps", "--lab", l.name, "--output", "json"), &st)
 		at := slices.IndexFunc(st.Processes, func(i process.Info) bool { return i.Name == service })
@@ -216,7 +216,7 @@ func (l lab) comesBack(t *testing.T, service string) {
 		}
 		return nil
 	})
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, patience, func() error {
 		_, err := l.fetch(t, "h3", http.MethodGet, "http://localhost:13427/actuator/health", "")
 		return err
 	})
@@ -231,14 +231,14 @@ sources = [{ name = "client", action = "deny" }]
 func (l lab) denies(t *testing.T) {
 	const url = "http://192.168.1.250:9191/api"
 	l.consul(t, coffeesDenied, "config", "write", "-")
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, patience, func() error {
 		if _, err := l.prices(t, "client", url); err == nil {
 			return errors.New("the client is let through")
 		}
 		return nil
 	})
 	l.consul(t, "", "config", "delete", "-kind", "service-intentions", "-name", "public-api")
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, patience, func() error {
 		_, err := l.prices(t, "client", url)
 		return err
 	})

@@ -102,7 +102,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { // after the parallel ones
-		eventually(t, 10*time.Second, func() error { return same(t, withFiles(before, files(t, p.dir))) })
+		eventually(t, patience, func() error { return same(t, withFiles(before, files(t, p.dir))) })
 	})
 }
 
@@ -167,7 +167,7 @@ func interruptAfter(t *testing.T, p person, step string, sig syscall.Signal) res
 		t.Fatal(err)
 	}
 	if step == "" {
-		eventually(t, 10*time.Second, func() error {
+		eventually(t, patience, func() error {
 			_, err := os.Stat("/run/meshlab/interrupted/control.sock")
 			return err
 		})
@@ -214,7 +214,7 @@ func TestKilledUp(t *testing.T) {
 			if r := interruptAfter(t, p, step, syscall.SIGKILL); r.code != -1 {
 				t.Fatal(r)
 			}
-			eventually(t, 10*time.Second, func() error { // without any help
+			eventually(t, patience, func() error { // without any help
 				if left := labProcesses(t); len(left) > 0 {
 					return fmt.Errorf("still there: %+v", left)
 				}
@@ -308,5 +308,5 @@ func TestFullStateFolder(t *testing.T) {
 	}
 	before := inventory(t)
 	p.fails(t, exitFailed, []string{"up", "single-upstream"}, "no space left", "nothing is left")
-	eventually(t, 5*time.Second, func() error { return same(t, before) })
+	eventually(t, patience, func() error { return same(t, before) })
 }

@@ -74,7 +74,7 @@ func TestFaultVerb(t *testing.T) {
 		if !e.On() || e.Until == nil || coffees(t) == nil {
 			t.Errorf("it is not on: %+v", e)
 		}
-		eventually(t, 20*time.Second, func() error {
+		eventually(t, patience, func() error {
 			var all []fault.Entry
 			decode(t, l.ok(t, "fault", "list", "--lab", l.name, "--output", "json"), &all)
 			if e = all[len(all)-1]; e.On() {

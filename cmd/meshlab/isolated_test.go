@@ -129,7 +129,7 @@ func largest(t *testing.T, l lab, mtu int) {
 	if r := send(mtu, packets); r.code != 0 {
 		t.Fatalf("packets of %d bytes: %v", mtu, r)
 	}
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, patience, func() error {
 		// A busy machine may lose some of a burst.
 		if got := arrived() - before; got < uint64(packets*mtu/2) {
 			return fmt.Errorf("%d bytes arrived of %d packets of %d", got, packets, mtu)
@@ -278,7 +278,7 @@ func balancedOnce(t *testing.T, l lab) {
 	}
 	before := bytes()
 	answers := map[string]int{}
-	body := strings.Repeat("x", 4000)
+	body := strings.Repeat("x", 40_000) // far more than what Consul gossips in the meantime
 	for range 60 {
 		text, err := l.fetch(t, "client", http.MethodPost, "http://10.10.0.254:9090/", body)
 		if err != nil {
@@ -296,11 +296,11 @@ func balancedOnce(t *testing.T, l lab) {
 	}
 	for link, name := range map[string]string{"s1:1": "web-1", "s2:1": "web-2"} {
 		carried, least := after[link]-before[link], uint64(answers[name]*len(body))
-		if carried < least || carried > least*3/2+50_000 {
+		if carried < least || carried > least*3/2+200_000 {
 			t.Errorf("%s carried %d bytes for %d requests of %d to %s", link, carried, answers[name], len(body), name)
 		}
 	}
-	if stray := after["s1:2"] - before["s1:2"]; stray > 50_000 { // Consul's gossip between h1 and h2
+	if stray := after["s1:2"] - before["s1:2"]; stray > 200_000 { // Consul's gossip between h1 and h2
 		t.Errorf("%d bytes between the switches of the instances", stray)
 	}
 }

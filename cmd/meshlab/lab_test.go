@@ -160,7 +160,7 @@ func TestHashicups(t *testing.T) {
 		}
 		before := count()
 		l.nineCoffees(t, "client", "http://192.168.1.250:9191/api")
-		eventually(t, 5*time.Second, func() error { // the switch counts with a delay of up to a second
+		eventually(t, patience, func() error { // the switch counts with a delay of up to a second
 			if now := count(); now <= before {
 				return fmt.Errorf("%d packets as %q, and %d before", now, reason, before)
 			}
@@ -240,7 +240,7 @@ func testExec(t *testing.T, l lab) {
 			if code := cmd.ProcessState.ExitCode(); code != tc.code {
 				t.Errorf("exit code %d instead of %d", code, tc.code)
 			}
-			eventually(t, 5*time.Second, func() error {
+			eventually(t, patience, func() error {
 				for _, p := range labProcesses(t) {
 					if strings.HasPrefix(p.command, "sleep 6") {
 						return fmt.Errorf("the command still runs: %+v", p)

@@ -127,7 +127,7 @@ func (l lab) shaperKilled(t *testing.T) {
 			continue
 		}
 		l.ok(t, "exec", "--lab", l.name, "s1", "--", "kill", "-"+strconv.Itoa(int(syscall.SIGKILL)), strconv.Itoa(pr.PID))
-		eventually(t, 20*time.Second, func() error {
+		eventually(t, patience, func() error {
 			script := `s=$(date +%s%N); echo > /dev/tcp/10.1.0.3/9; e=$(date +%s%N); echo $((e-s))`
 			r := l.exec(t, "", "h1", "timeout", "1", "bash", "-c", script)
 			if !strings.Contains(r.stderr, "refused") {

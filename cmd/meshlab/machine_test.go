@@ -4,13 +4,13 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -48,6 +48,8 @@ func stage(m *testing.M) (int, error) {
 			return 0, err
 		}
 		return sandbox.Init(os.Args[1:], 0)
+	case "list":
+		return m.Run(), nil
 	case "fetch":
 		return 0, fetch(os.Args[1:])
 	case "datagrams":
@@ -71,49 +73,41 @@ func stage(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// startMachine runs this program again on a machine of its own.
+// startMachine runs this program again on a machine of its own, or each test
+// on one.
 func startMachine() (code int, err error) {
-	runtime.LockOSThread() // the death signal below is tied to the thread
+	flag.Parse()
+	runtime.LockOSThread() // the death signal of the machine is tied to the thread
 	dir, err := os.MkdirTemp("", "meshlabtest")
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := buildBinaries(dir); err != nil {
+	if err := errors.Join(makeFolders(dir), buildBinaries(dir)); err != nil {
 		return 0, err
 	}
-	wd, err := os.Getwd()
+	if skip, all := sharedOut(); all {
+		return shareOut(dir, skip)
+	}
+	cmd, err := machine(dir, os.Args[1:])
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), stageVar+"=machine", binVar+"="+dir, dirVar+"="+wd, "TMPDIR="+filepath.Join(dir, "tmp"), "XDG_RUNTIME_DIR=")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Pdeathsig:  syscall.SIGKILL,
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
-	}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
-	}
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode(), nil
-	}
-	return 0, err
+	return exitOf(cmd.Run())
+}
+
+// makeFolders makes the folders of a machine, which every user may read.
+func makeFolders(dir string) error {
+	bin := filepath.Join(dir, "bin")
+	tmp := filepath.Join(dir, "tmp")
+	return errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755), os.Mkdir(bin, 0o755), os.Mkdir(tmp, 0o777), os.Chmod(tmp, 0o777|os.ModeSticky))
 }
 
 // buildBinaries builds meshlab, and copies this program, where every user
 // may run them.
 func buildBinaries(dir string) error {
 	bin := filepath.Join(dir, "bin")
-	tmp := filepath.Join(dir, "tmp")
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(bin, 0o755), os.Mkdir(tmp, 0o777), os.Chmod(tmp, 0o777|os.ModeSticky)); err != nil {
-		return err
-	}
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, "meshlab"), ".").CombinedOutput(); err != nil {
 		return fmt.Errorf("build meshlab: %w\n%s", err, out)
 	}

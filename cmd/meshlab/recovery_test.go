@@ -40,7 +40,7 @@ func TestRecovery(t *testing.T) {
 				t.Fatal(r)
 			}
 			begin := time.Now()
-			eventually(t, 40*time.Second, func() error {
+			eventually(t, patience, func() error {
 				now, err := l.process(t, tc.process)
 				if err != nil {
 					return err
@@ -179,7 +179,7 @@ func TestSidecarRecovery(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
-	eventually(t, 40*time.Second, func() error {
+	eventually(t, patience, func() error {
 		_, err := l.fetch(t, "h1", http.MethodGet, "http://localhost:8080/", "") // web asks backend
 		return err
 	})

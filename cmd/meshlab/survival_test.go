@@ -129,7 +129,7 @@ func TestRestartedSwitchWaits(t *testing.T) {
 		t.Fatal(r)
 	}
 	begin := time.Now()
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, patience, func() error {
 		_, err := l.fetch(t, "h2", "GET", "http://10.10.0.3:8081/", "")
 		return err
 	})
@@ -141,7 +141,7 @@ func TestRestartedSwitchWaits(t *testing.T) {
 	if err := l.signal(t, "CONT", "controller"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, patience, func() error {
 		_, err := l.fetch(t, "h1", "GET", "http://"+webAddress+"/", "")
 		return errors.Join(err, allFlowsPresent(t)(l), switchTuned(t)(l))
 	})
@@ -183,7 +183,7 @@ func (l lab) killed(t *testing.T, prefix string, restored func(lab) error) error
 		return err
 	}
 	begin := time.Now()
-	eventually(t, 40*time.Second, func() error {
+	eventually(t, patience, func() error {
 		st, err := l.now(t)
 		if err != nil {
 			return err

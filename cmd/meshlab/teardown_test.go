@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"meshlab.dev/meshlab/orchestrate"
 )
@@ -115,7 +114,7 @@ func startUp(t *testing.T, p person, file, name string) (r *result, wait func())
 		*r = finish(t, cmd, cmd.Run)
 	}()
 	t.Cleanup(func() { cancel(); <-ended; p.ok(t, "down", name) })
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, patience, func() error {
 		_, err := os.Stat(orchestrate.StateOf(name).Control())
 		return err
 	})
@@ -140,7 +139,7 @@ func TestAdoption(t *testing.T) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 10*time.Second, func() error {
+			eventually(t, patience, func() error {
 				if left := labProcesses(t); len(left) > 0 {
 					return fmt.Errorf("still there: %+v", left)
 				}

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -77,7 +76,7 @@ func (term *terminal) typed(t *testing.T, keys string) {
 
 func (term *terminal) shows(t *testing.T, text string) {
 	t.Helper()
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, patience, func() error {
 		if s := term.String(); !strings.Contains(s, text) {
 			return fmt.Errorf("the terminal shows no %q: %q", text, s)
 		}

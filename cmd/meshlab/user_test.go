@@ -61,7 +61,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(p.dir, "results")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, func() error { return same(t, before) })
+	eventually(t, patience, func() error { return same(t, before) })
 }
 
 // same fails when the machine is not as it was.
@@ -105,7 +105,7 @@ func TestHeldLabs(t *testing.T) {
 		}
 		return live
 	}
-	eventually(t, 60*time.Second, func() error {
+	eventually(t, patience, func() error {
 		if held() == 0 {
 			return fmt.Errorf("bench has no lab that is ready")
 		}
@@ -115,7 +115,7 @@ func TestHeldLabs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // it was killed
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, patience, func() error {
 		if n := held(); n > 0 {
 			return fmt.Errorf("%d labs live on", n)
 		}
