@@ -36,6 +36,10 @@ type FileConfig struct {
 	OVSDB   string       `json:"ovsdb,omitempty"`   // DefaultOVSDB when not given
 	Node    string       `json:"node,omitempty"`    // what tunnels of other machines call this one; its host name when not given
 
+	// Kubernetes is where an agent reads hosts, and maybe services; none: it is
+	// no agent.
+	Kubernetes *Kubernetes `json:"kubernetes,omitempty"`
+
 	// The network as a lab states it, in place of the keys above.
 	Fabric    pipeline.Fabric `json:"fabric,omitzero"`
 	Datapaths []Datapath      `json:"datapaths,omitempty"`
@@ -203,11 +207,34 @@ func LoadConfig(path string) (FileConfig, error) {
 	return parseConfig(path, text)
 }
 
+// LoadAgentConfig is LoadConfig for an agent: override changes what the file
+// says before it is completed and validated. Without a file, path is empty.
+func LoadAgentConfig(path string, override func(*FileConfig)) (FileConfig, error) {
+	var text []byte
+	if path != "" {
+		var err error
+		if text, err = os.ReadFile(path); err != nil {
+			return FileConfig{}, fmt.Errorf("read agent configuration: %w", err)
+		}
+	}
+	return parseWith(cmp.Or(path, "flags"), text, func(c *FileConfig) {
+		if c.Kubernetes == nil {
+			c.Kubernetes = &Kubernetes{}
+		}
+		override(c)
+	})
+}
+
 func parseConfig(path string, text []byte) (FileConfig, error) {
+	return parseWith(path, text, func(*FileConfig) {})
+}
+
+func parseWith(path string, text []byte, override func(*FileConfig)) (FileConfig, error) {
 	c := FileConfig{Drain: DefaultDrain}
 	if err := decodeYAML(path, text, &c); err != nil {
 		return FileConfig{}, err
 	}
+	override(&c)
 	c.complete()
 	if err := c.validate(); err != nil {
 		return FileConfig{}, fmt.Errorf("%s: %w", path, err)
@@ -229,6 +256,7 @@ func (c *FileConfig) complete() {
 		return
 	}
 	c.OVSDB = cmp.Or(c.OVSDB, DefaultOVSDB)
+	c.completeAgent()
 	if c.VIPMAC == (pipeline.MAC{}) && c.VIP.Is4() {
 		ip := c.VIP.As4()
 		c.VIPMAC = pipeline.MAC{0x02, 0x00, ip[0], ip[1], ip[2], ip[3]}
@@ -280,6 +308,7 @@ func (c FileConfig) validate() error {
 			bad("bridges: %s is listed twice", name)
 		}
 	}
+	errs = append(errs, c.validateAgent())
 	if k := c.Consul; k != nil && (k.CertFile == "") != (k.KeyFile == "") {
 		bad("consul: cert_file and key_file need each other")
 	}

@@ -47,6 +47,9 @@ func (c *Controller) watch(ctx context.Context) error {
 		case s := <-snaps:
 			since = c.cfg.Now()
 			drain.take(s, since)
+			if !s.Since.IsZero() && s.Since.Before(since) {
+				since = s.Since
+			}
 			known = true
 		case s := <-c.signs:
 			ejector.Failed(s.Sign, s.at)

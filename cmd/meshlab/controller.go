@@ -38,6 +38,9 @@ flows. 'meshlab up' starts a controller in each lab and writes its file.`,
 			if err != nil {
 				return usageError{err}
 			}
+			if cfg.Kubernetes != nil {
+				return usageError{fmt.Errorf("%s: the key kubernetes is that of an agent; run: meshlab agent --config %s", file, file)}
+			}
 			if err := usable(cfg); err != nil {
 				return usageError{err}
 			}

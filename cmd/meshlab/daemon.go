@@ -37,6 +37,9 @@ type daemon struct {
 	page   *page
 	probe  registryProbe
 	placed atomic.Bool // the network is known
+	// load reads the configuration again.
+	load    func() (controller.FileConfig, error)
+	cluster *cluster // nil: it is no agent
 
 	mu      sync.Mutex
 	cfg     controller.FileConfig // in force
@@ -45,6 +48,7 @@ type daemon struct {
 
 func newDaemon(file string, cfg controller.FileConfig, logs io.Writer) *daemon {
 	d := &daemon{file: file, cfg: cfg, changed: make(chan struct{}), page: newPage()}
+	d.load = func() (controller.FileConfig, error) { return controller.LoadConfig(file) }
 	d.log = newLogger(cfg, logs, &d.level)
 	d.notify.log = d.log
 	return d
@@ -114,6 +118,11 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := d.serve(ctx, all, cfg, c.Handler(), scrape, active); err != nil {
 		return err
 	}
+	if d.cluster != nil {
+		if err := d.cluster.start(ctx, all, active); err != nil {
+			return err
+		}
+	}
 	all.Go(func() error { return c.Run(ctx) })
 	all.Go(func() error { return d.tell(ctx, c, cfg.Standby) })
 	all.Go(func() error {
@@ -173,6 +182,9 @@ func (d *daemon) controllerConfig(cfg controller.FileConfig, active <-chan struc
 	}
 	if cfg.Network().Mesh {
 		run.RegistryUp = d.probe.up.Load
+		if d.cluster != nil && cfg.Kubernetes.Registry == controller.RegistryKubernetes {
+			run.RegistryUp = d.cluster.source.Up
+		}
 		run.Watch = func(ctx context.Context, emit func(mesh.Snapshot)) error {
 			return following(ctx, d, registrySettings, func(ctx context.Context, cfg controller.FileConfig) error {
 				return d.watchRegistry(ctx, cfg, emit)
@@ -194,7 +206,10 @@ func (d *daemon) watchNetwork(ctx context.Context, cfg controller.FileConfig, em
 	if err != nil {
 		return err
 	}
-	if client != nil {
+	switch {
+	case d.cluster != nil:
+		look.Nodes, look.Sparse = d.cluster.nodes, true
+	case client != nil:
 		look.Nodes = discover.Nodes(client, d.log)
 	}
 	return discover.Watch(ctx, look, func(n discover.Network) {
@@ -213,6 +228,9 @@ func (d *daemon) watchRegistry(ctx context.Context, cfg controller.FileConfig, e
 	if err != nil {
 		return err
 	}
+	if d.cluster != nil && cfg.Kubernetes.Registry == controller.RegistryKubernetes {
+		return d.cluster.source.Snapshots(ctx, emit)
+	}
 	if client == nil {
 		d.probe.up.Store(true) // there is none to be down
 		emit(mesh.Snapshot{})
@@ -226,6 +244,9 @@ func (d *daemon) watchRegistry(ctx context.Context, cfg controller.FileConfig, e
 	if cfg.DefaultPolicy != controller.PolicyConsul {
 		deny := cfg.DefaultPolicy == controller.PolicyDeny
 		watch.DefaultDeny = &deny
+	}
+	if d.cluster != nil {
+		return d.cluster.join(ctx, func(ctx context.Context, emit func(mesh.Snapshot)) error { return consul.Watch(ctx, watch, emit) }, emit)
 	}
 	return consul.Watch(ctx, watch, emit)
 }

@@ -121,7 +121,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph(), newFault())
 	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace(), newLink())
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
-	add("other", newDoctor(), newController())
+	add("other", newDoctor(), newController(), newAgent())
 	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate())
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {

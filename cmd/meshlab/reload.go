@@ -15,7 +15,7 @@ import (
 // other processes know it by them, or because what depends on them is made
 // once.
 func fixed() []string {
-	return []string{"fabric", "datapaths", "datapath_type", "dns", "metrics", "traces", "status", "standby", "log_format"}
+	return []string{"fabric", "datapaths", "datapath_type", "dns", "metrics", "traces", "status", "standby", "log_format", "kubernetes"}
 }
 
 // reload reads the file again. A bad one is reported, and the settings in
@@ -23,7 +23,7 @@ func fixed() []string {
 func (d *daemon) reload() {
 	d.notify.reloading()
 	defer d.notify.send(notifyReady)
-	next, err := controller.LoadConfig(d.file)
+	next, err := d.load()
 	if err == nil {
 		err = usable(next)
 	}
@@ -51,6 +51,9 @@ func merge(next *controller.FileConfig, old controller.FileConfig) (taken, left 
 	never := fixed()
 	if next.Static() != old.Static() { // another kind of network
 		never = append(never, "vip", "hairpin", "vip_mac", "bridges", "ovsdb", "node")
+	}
+	if old.Kubernetes != nil { // tunnels and registrations are of these
+		never = append(never, "bridges", "ovsdb", "node")
 	}
 	to, from := reflect.ValueOf(next).Elem(), reflect.ValueOf(old)
 	for i := range to.NumField() {

@@ -80,7 +80,7 @@ func (rec *record) take(entries []*api.ServiceEntry, n *notes) []mesh.Upstream {
 	if !slices.EqualFunc(rec.instances, instances, equalInstances) {
 		rec.instances = instances
 	}
-	slices.SortFunc(upstreams, compareUpstreams)
+	slices.SortFunc(upstreams, mesh.CompareUpstreams)
 	return upstreams
 }
 
@@ -223,11 +223,6 @@ func byHand(settings any) bool {
 
 // foreign is true for a namespace or partition that is not the default one.
 func foreign(name string) bool { return name != "" && name != "default" }
-
-func compareUpstreams(a, b mesh.Upstream) int {
-	return cmp.Or(a.Client.Compare(b.Client), cmp.Compare(a.BindPort, b.BindPort),
-		cmp.Compare(a.Source, b.Source), cmp.Compare(a.Destination, b.Destination))
-}
 
 // replaceSorted is the sorted list all without the items of old and with
 // those of now, both sorted. It leaves all as it is.

@@ -182,7 +182,7 @@ func (r *registry) setHealth(name string, entries []*api.ServiceEntry) {
 	var n notes
 	upstreams := rec.take(entries, &n)
 	if !slices.Equal(rec.upstreams, upstreams) {
-		r.calls = replaceSorted(r.calls, rec.upstreams, upstreams, compareUpstreams)
+		r.calls = replaceSorted(r.calls, rec.upstreams, upstreams, mesh.CompareUpstreams)
 		rec.upstreams = upstreams
 		r.limits, r.changed = true, true
 		r.upstreams = nil

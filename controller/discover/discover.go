@@ -29,7 +29,9 @@ type Config struct {
 	// Nodes calls emit, from one goroutine, with each state of the catalog
 	// until ctx ends, and returns ctx's error then. nil: there is no catalog,
 	// and each host must have its address in OVSDB.
-	Nodes  func(ctx context.Context, emit func([]Node)) error
+	Nodes func(ctx context.Context, emit func([]Node)) error
+	// Sparse says that a tunnel may well lead to a machine without hosts.
+	Sparse bool
 	Logger *slog.Logger // nil: silent
 }
 
@@ -51,7 +53,19 @@ type Node struct {
 	Name  string
 	Addrs []netip.Addr // IPv4: its address first, then those of other networks
 	Meta  map[string]string
+	// Pod is the interface by which a pod of Kubernetes is attached; the zero
+	// value is none. A port that ovs-cni made for it is that of this node.
+	Pod PodInterface
 }
+
+// PodInterface is an interface of a pod, as ovs-cni's ports name it.
+type PodInterface struct{ UID, Name string }
+
+// Metadata of nodes that tell of hosts.
+const (
+	MetaMAC = "meshlab-mac" // MAC address of a host
+	MetaAt  = "meshlab-at"  // the machine whose bridges it is attached to
+)
 
 // Watch calls emit, from one goroutine, with each new state of the network
 // until ctx ends, and returns ctx's error then. It does not emit before the

@@ -93,7 +93,7 @@ func build(r *rand.Rand, n int, chance float64) (machines, map[string]string) {
 			home[h] = name
 			mac := fmt.Sprintf("02:00:00:00:00:%02x", hosts)
 			add(name, br, port{name: h, ofport: port0(name, br), ids: map[string]string{"attached-mac": mac, "meshlab-ip": fmt.Sprint("10.0.1.", hosts)}})
-			catalog = append(catalog, Node{Name: h, Addrs: []netip.Addr{netip.MustParseAddr(fmt.Sprint("10.0.1.", hosts))}, Meta: map[string]string{metaAt: name, metaMAC: mac}})
+			catalog = append(catalog, Node{Name: h, Addrs: []netip.Addr{netip.MustParseAddr(fmt.Sprint("10.0.1.", hosts))}, Meta: map[string]string{MetaAt: name, MetaMAC: mac}})
 			for other := range b { // joined to the one before, and at random to those before that, even twice
 				for k := range 2 {
 					if other != b-1 && r.IntN(2) == 0 || k == 1 && r.IntN(4) > 0 {

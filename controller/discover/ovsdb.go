@@ -28,9 +28,10 @@ type (
 		Ports       []string          `ovsdb:"ports"`
 	}
 	portRow struct {
-		UUID       string   `ovsdb:"_uuid"`
-		Name       string   `ovsdb:"name"`
-		Interfaces []string `ovsdb:"interfaces"`
+		UUID        string            `ovsdb:"_uuid"`
+		Name        string            `ovsdb:"name"`
+		Interfaces  []string          `ovsdb:"interfaces"`
+		ExternalIDs map[string]string `ovsdb:"external_ids"`
 	}
 	interfaceRow struct {
 		UUID        string            `ovsdb:"_uuid"`
@@ -61,7 +62,11 @@ type port struct {
 	bond    bool   // it has several interfaces; the rest is then of none of them
 	options map[string]string
 	ids     map[string]string
+	pod     attached // that ovs-cni made it for; zero: none
 }
+
+// attached is an interface of a pod.
+type attached struct{ uid, iface string }
 
 const (
 	firstRetry    = 50 * time.Millisecond
@@ -126,7 +131,7 @@ func followDatabase(ctx context.Context, endpoint string, emit func([]bridge)) e
 	br, pt, ifc := &bridgeRow{}, &portRow{}, &interfaceRow{}
 	if _, err := c.Monitor(first, c.NewMonitor(
 		client.WithTable(br, &br.Name, &br.DatapathID, &br.Type, &br.ExternalIDs, &br.Ports),
-		client.WithTable(pt, &pt.Name, &pt.Interfaces),
+		client.WithTable(pt, &pt.Name, &pt.Interfaces, &pt.ExternalIDs),
 		client.WithTable(ifc, &ifc.Name, &ifc.Type, &ifc.OFPort, &ifc.Error, &ifc.Options, &ifc.ExternalIDs),
 	)); err != nil {
 		return fmt.Errorf("watch database: %w", err)
@@ -184,7 +189,9 @@ func readDatabase(ctx context.Context, c client.Client) ([]bridge, error) {
 			portOf[p.UUID] = port{name: p.Name, bond: true}
 		} else if len(p.Interfaces) == 1 {
 			if i, ok := byUUID[p.Interfaces[0]]; ok {
-				portOf[p.UUID] = portFrom(i)
+				found := portFrom(i)
+				found.pod = attached{p.ExternalIDs[idPodUID], p.ExternalIDs[idPodInterface]}
+				portOf[p.UUID] = found
 			}
 		}
 	}

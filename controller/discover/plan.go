@@ -22,8 +22,10 @@ const (
 	idPeer    = "meshlab-peer" // on a trunk's interface: bridge of this machine, or other machine
 	idIface   = "iface-id"
 
-	metaMAC = "meshlab-mac" // of a node: its MAC address
-	metaAt  = "meshlab-at"  // of a node: the machine whose bridges it is attached to
+	// On a port that ovs-cni made (k8snetworkplumbingwg/ovs-cni, pkg/ovsdb,
+	// createPortOperation): of which pod, and which interface of it.
+	idPodUID       = "contPodUid"
+	idPodInterface = "contIface"
 )
 
 // tunnels are the types of interfaces that lead to another machine
@@ -35,6 +37,7 @@ type planner struct {
 	cfg     Config
 	partial bool
 	nodes   map[string]Node
+	pods    map[attached]Node
 	bridges []bridge // those to manage, by name
 	managed map[string]bool
 
@@ -56,11 +59,14 @@ type end struct {
 // cannot be used; the rest is always valid. Equal states give equal networks.
 func plan(cfg Config, s state, partial bool) Network {
 	p := &planner{
-		cfg: cfg, partial: partial, nodes: map[string]Node{}, managed: map[string]bool{}, taken: map[any]string{},
+		cfg: cfg, partial: partial, nodes: map[string]Node{}, pods: map[attached]Node{}, managed: map[string]bool{}, taken: map[any]string{},
 		attached: map[string]end{}, behind: map[string]string{}, graph: newGraph(cfg.Node),
 	}
 	for _, n := range s.nodes {
 		p.nodes[n.Name] = n
+		if n.Pod.UID != "" {
+			p.pods[attached{n.Pod.UID, n.Pod.Name}] = n
+		}
 	}
 	p.choose(s.bridges)
 	p.links(s.bridges)
@@ -126,6 +132,8 @@ func (p *planner) port(b bridge, port port) {
 		} // else it is just being added
 	case mac != "":
 		p.host(b, port, where, mac)
+	case port.pod.uid != "":
+		p.pod(b, port, where)
 	case port.kind == "patch":
 		p.patch(b, port, where)
 	case slices.Contains(tunnels[:], port.kind):
@@ -162,6 +170,29 @@ func (p *planner) host(b bridge, port port, where, mac string) {
 	}
 	if p.add(pipeline.Host{Name: name, Addr: addr, MAC: hw}, where) {
 		p.attached[name] = end{b.name, port.ofport}
+	}
+}
+
+// pod adds the pod at a port that ovs-cni made.
+func (p *planner) pod(b bridge, port port, where string) {
+	n, known := p.pods[port.pod]
+	if !known {
+		if !p.partial {
+			p.warn("%s is that of interface %s of the pod with UID %s, which is not in the mesh's network: frames from it are dropped", where, port.pod.iface, port.pod.uid)
+		}
+		return
+	}
+	hw, err := pipeline.ParseMAC(n.Meta[MetaMAC])
+	if err != nil {
+		p.warn("%s: pod %s: %v", where, n.Name, err)
+		return
+	}
+	if len(n.Addrs) == 0 {
+		p.warn("%s: pod %s has no IPv4 address", where, n.Name)
+		return
+	}
+	if p.add(pipeline.Host{Name: n.Name, Addr: n.Addrs[0], MAC: hw}, where) {
+		p.attached[n.Name] = end{b.name, port.ofport}
 	}
 }
 
@@ -245,8 +276,8 @@ func (p *planner) machine(port port, where string) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.nodes)) {
 		n := p.nodes[name]
-		if n.Meta[metaMAC] == "" && slices.Contains(n.Addrs, addr.Unmap()) {
-			return cmp.Or(n.Meta[metaAt], n.Name)
+		if n.Meta[MetaMAC] == "" && slices.Contains(n.Addrs, addr.Unmap()) {
+			return cmp.Or(n.Meta[MetaAt], n.Name)
 		}
 	}
 	if !p.partial {
@@ -259,16 +290,16 @@ func (p *planner) machine(port port, where string) string {
 func (p *planner) remote(nodes []Node) {
 	found := map[string]bool{}
 	for _, n := range nodes {
-		at := n.Meta[metaAt]
-		if n.Meta[metaMAC] == "" || at == "" || at == p.cfg.Node {
+		at := n.Meta[MetaAt]
+		if n.Meta[MetaMAC] == "" || at == "" || at == p.cfg.Node {
 			continue
 		}
 		where := "node " + n.Name
 		found[at] = true
-		mac, err := pipeline.ParseMAC(n.Meta[metaMAC])
+		mac, err := pipeline.ParseMAC(n.Meta[MetaMAC])
 		switch {
 		case err != nil:
-			p.warn("%s: %s: %v", where, metaMAC, err)
+			p.warn("%s: %s: %v", where, MetaMAC, err)
 		case len(n.Addrs) == 0:
 			p.warn("%s: its address is no IPv4 address", where)
 		case !p.graph.reaches(at):
@@ -282,8 +313,8 @@ func (p *planner) remote(nodes []Node) {
 		}
 	}
 	for _, machine := range p.graph.peers() {
-		if !found[machine] && !p.partial {
-			p.warn("no node of the catalog is at %s, where a tunnel leads: give its hosts the metadata %s and %s", machine, metaAt, metaMAC)
+		if !found[machine] && !p.partial && !p.cfg.Sparse {
+			p.warn("no node of the catalog is at %s, where a tunnel leads: give its hosts the metadata %s and %s", machine, MetaAt, MetaMAC)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func vethTo(name, bridge string, ofport uint32) port {
 func remoteHost(name, at string) Node {
 	n := strings.TrimLeft(name, "h")
 	return Node{Name: name, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0." + n)},
-		Meta: map[string]string{metaAt: at, metaMAC: "02:00:00:00:00:0" + n}}
+		Meta: map[string]string{MetaAt: at, MetaMAC: "02:00:00:00:00:0" + n}}
 }
 
 func own(name string) port { return port{name: name, kind: "internal", ofport: 0xfffe} }
@@ -246,9 +246,9 @@ func TestWirings(t *testing.T) {
 		{"host of this machine", []bridge{{name: "br0"}}, []Node{remoteHost("h2", "m1")}, 0, ""},
 		{"host at two machines", []bridge{{name: "br0", ports: []port{hostPort("h2", 2), tunnelTo("m2", 1)}}}, []Node{remoteHost("h2", "m2")}, 1, "h2 is said to be at m2, but it is attached here"},
 		{"remote host with a bad MAC address", []bridge{{name: "br0", ports: []port{tunnelTo("m2", 1)}}},
-			[]Node{{Name: "h2", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Meta: map[string]string{metaAt: "m2", metaMAC: "x"}}}, 1, "meshlab-mac"},
+			[]Node{{Name: "h2", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Meta: map[string]string{MetaAt: "m2", MetaMAC: "x"}}}, 1, "meshlab-mac"},
 		{"remote host without IPv4", []bridge{{name: "br0", ports: []port{tunnelTo("m2", 1)}}},
-			[]Node{{Name: "h2", Meta: map[string]string{metaAt: "m2", metaMAC: "02:00:00:00:00:02"}}}, 1, "no IPv4 address"},
+			[]Node{{Name: "h2", Meta: map[string]string{MetaAt: "m2", MetaMAC: "02:00:00:00:00:02"}}}, 1, "no IPv4 address"},
 		{"no bridge", nil, nil, 0, "no bridge has external_ids:meshlab=true"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

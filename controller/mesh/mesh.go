@@ -4,7 +4,9 @@
 package mesh
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -22,6 +24,9 @@ type Snapshot struct {
 	DefaultDeny bool
 	// Warnings name what the registry asks for and layer 4 cannot honour.
 	Warnings []string // sorted
+	// Since is when the registry learned what is new in this state; zero when it
+	// does not say.
+	Since time.Time
 }
 
 // Service is a name, all instances the registry lists under it, healthy or
@@ -83,6 +88,26 @@ type Upstream struct {
 	Source      string // name of the calling service
 	Destination string // name of the service called
 	BindPort    uint16
+}
+
+// CompareUpstreams orders upstreams as snapshots do.
+func CompareUpstreams(a, b Upstream) int {
+	return cmp.Or(a.Client.Compare(b.Client), cmp.Compare(a.BindPort, b.BindPort),
+		cmp.Compare(a.Source, b.Source), cmp.Compare(a.Destination, b.Destination))
+}
+
+// JoinUpstreams is all upstreams of two snapshots, each once. When one of them
+// has none, it is the other's slice.
+func JoinUpstreams(a, b []Upstream) []Upstream {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, CompareUpstreams)
+	return slices.Compact(all)
 }
 
 // Wildcard is the name in an Intention that means every service.

@@ -1,0 +1,259 @@
+// Package register tells Consul what runs on this machine, and takes back what
+// no longer does. Each instance has a lease: a check that passes only for as
+// long as this process renews it, so that instances of a machine that died are
+// first unhealthy and then gone. What runs here is handed in.
+package register
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// Instance is one copy of a service, or a caller of services. It is comparable.
+type Instance struct {
+	ID      string // unique at the Consul agent; without /
+	Service string
+	Addr    netip.Addr
+	Port    uint16 // 0: it only calls others
+	Ready   bool   // it may get connections
+	Source  string // what it is, for people: NAMESPACE/NAME of a pod
+}
+
+// Config says where to register, and what.
+type Config struct {
+	Client *api.Client // of a Consul agent; requests about instances go to it alone
+	Owner  string      // this machine: instances that say so are ours, from before a restart too
+	// Instances calls emit, from one goroutine, with all that runs here each
+	// time it changes, until ctx ends, and returns ctx's error then.
+	Instances func(ctx context.Context, emit func([]Instance)) error
+	Lease     time.Duration // how long instances stay healthy unless renewed; 0: DefaultLease
+	Logger    *slog.Logger  // nil: silent
+}
+
+// DefaultLease outlives the start of a new version of the agent.
+const DefaultLease = 30 * time.Second
+
+// Times and names.
+const (
+	renewals = 3 // of a lease, while it runs
+	// deregister is after which an instance whose lease has ended is forgotten:
+	// the least that Consul takes ("DeregisterCriticalServiceAfter").
+	deregister = time.Minute
+	// standing outlives any lease: that an instance is ready ends by word only.
+	standing = 24 * time.Hour
+
+	metaOwner  = "meshlab-owner"
+	metaSource = "meshlab-source"
+
+	leaseNote, readyNote, unreadyNote = "renewed by the meshlab agent", "ready", "not ready"
+)
+
+// Keep keeps Consul so until ctx ends, and returns ctx's error then. What is
+// registered stays, so that a restart is not seen: what comes after must renew
+// the leases before they end. Consul that does not answer is asked again for
+// ever; what it forgets is told again within a third of the lease.
+func Keep(ctx context.Context, cfg Config) error {
+	if cfg.Client == nil || cfg.Owner == "" || cfg.Instances == nil {
+		return errors.New("register instances: Config.Client, Config.Owner or Config.Instances is missing")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
+	k := &keeper{Config: cfg, want: map[string]Instance{}}
+	news := make(chan []Instance, 1)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watching.Go(func() {
+		end(cfg.Instances(ctx, func(all []Instance) {
+			select {
+			case <-news: // nobody has taken it yet
+			default:
+			}
+			news <- all
+		}))
+	})
+	renew := time.NewTicker(cfg.Lease / renewals)
+	defer renew.Stop()
+	again := time.NewTimer(time.Hour)
+	again.Stop()
+	told := false // what is here has been told
+	failing := false
+	for {
+		due := false
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case all := <-news:
+			told = true
+			clear(k.want)
+			for _, i := range all {
+				k.want[i.ID] = i
+			}
+		case <-renew.C:
+			due = true
+		case <-again.C:
+		}
+		if !told {
+			continue
+		}
+		err := k.step(ctx, due)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && !failing:
+			cfg.Logger.Warn("Consul does not take registrations; trying again", "error", err, "mend", "look at the agent's address of Consul, and at its token: it needs service:write")
+		case err == nil && failing:
+			cfg.Logger.Info("Consul takes registrations again")
+		}
+		if failing = err != nil; failing {
+			again.Reset(min(cfg.Lease/renewals, time.Second))
+		}
+	}
+}
+
+type keeper struct {
+	Config
+	want  map[string]Instance
+	known map[string]Instance // as Consul has it; a zero Service: as somebody registered it; nil: not read yet
+}
+
+// step does what there is to do. It does all that it can, whatever fails.
+func (k *keeper) step(ctx context.Context, renew bool) error {
+	if k.known == nil {
+		if err := k.read(ctx); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(k.known)) {
+		if _, ok := k.want[id]; ok {
+			continue
+		}
+		err := k.Client.Agent().ServiceDeregisterOpts(id, k.query(ctx))
+		if err != nil && !forgotten(err) {
+			errs = append(errs, fmt.Errorf("deregister %s: %w", id, err))
+			continue
+		}
+		k.Logger.Info("deregistered", "instance", id)
+		delete(k.known, id)
+	}
+	for _, id := range slices.Sorted(maps.Keys(k.want)) {
+		errs = append(errs, k.tell(ctx, k.want[id], renew))
+		if len(errs) > 0 && ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (k *keeper) query(ctx context.Context) *api.QueryOptions {
+	return (&api.QueryOptions{}).WithContext(ctx)
+}
+
+// read finds what was registered before this process began.
+func (k *keeper) read(ctx context.Context) error {
+	have, err := k.Client.Agent().ServicesWithFilterOpts(fmt.Sprintf("Meta[%q] == %q", metaOwner, k.Owner), k.query(ctx))
+	if err != nil {
+		return fmt.Errorf("list what is registered: %w", err)
+	}
+	k.known = map[string]Instance{}
+	for id := range have {
+		k.known[id] = Instance{ID: id}
+	}
+	return nil
+}
+
+// tell brings one instance in step.
+func (k *keeper) tell(ctx context.Context, i Instance, renew bool) error {
+	was, ok := k.known[i.ID]
+	same := was
+	same.Ready = i.Ready
+	if !ok || same != i {
+		return k.register(ctx, i)
+	}
+	var err error
+	if renew {
+		err = k.Client.Agent().UpdateTTLOpts(leaseOf(i.ID), leaseNote, api.HealthPassing, k.query(ctx))
+	}
+	if err == nil && (renew || was.Ready != i.Ready) {
+		err = k.Client.Agent().UpdateTTLOpts(readyOf(i.ID), note(i.Ready), health(i.Ready), k.query(ctx))
+	}
+	switch {
+	case err != nil && forgotten(err): // Consul has lost it, or given it up
+		return k.register(ctx, i)
+	case err != nil:
+		return fmt.Errorf("renew %s: %w", i.ID, err)
+	}
+	k.known[i.ID] = i
+	return nil
+}
+
+func (k *keeper) register(ctx context.Context, i Instance) error {
+	delete(k.known, i.ID)
+	err := k.Client.Agent().ServiceRegisterOpts(&api.AgentServiceRegistration{
+		ID: i.ID, Name: i.Service, Address: i.Addr.String(), Port: int(i.Port),
+		Meta: map[string]string{metaOwner: k.Owner, metaSource: i.Source},
+		Checks: api.AgentServiceChecks{
+			{
+				CheckID: leaseOf(i.ID), Name: "lease of the machine", TTL: k.Lease.String(), Status: api.HealthPassing, Notes: leaseNote,
+				DeregisterCriticalServiceAfter: deregister.String(),
+			},
+			{CheckID: readyOf(i.ID), Name: "readiness", TTL: standing.String(), Status: health(i.Ready)},
+		},
+	}, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx))
+	if err != nil {
+		// It may have been taken, and must be taken back if it is not wanted.
+		k.known[i.ID] = Instance{ID: i.ID}
+		return fmt.Errorf("register %s: %w", i.ID, err)
+	}
+	k.Logger.Info("registered", "instance", i.ID, "service", i.Service, "address", i.Addr, "port", i.Port, "ready", i.Ready)
+	k.known[i.ID] = i
+	return nil
+}
+
+func leaseOf(id string) string { return id + ".lease" }
+func readyOf(id string) string { return id + ".ready" }
+
+func health(ready bool) string {
+	if ready {
+		return api.HealthPassing
+	}
+	return api.HealthCritical
+}
+
+func note(ready bool) string {
+	if ready {
+		return readyNote
+	}
+	return unreadyNote
+}
+
+// forgotten tells whether Consul does not know what it was asked about.
+func forgotten(err error) bool {
+	status := api.StatusError{}
+	return errors.As(err, &status) && (status.Code == 404 || status.Code == 500 && isUnknown(status.Body))
+}
+
+// isUnknown reads the answers of agents that give 500 to an ID that they do
+// not know.
+func isUnknown(body string) bool {
+	for _, text := range []string{"does not have associated TTL", "Unknown check", "Unknown service", "unknown check"} {
+		if strings.Contains(body, text) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,149 @@
+//go:build integration
+
+package register_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"meshlab.dev/meshlab/controller/register"
+	"meshlab.dev/meshlab/orchestrate/consul/consultest"
+)
+
+// keep runs Keep; stop ends it as SIGTERM would.
+func keep(t *testing.T, client *api.Client, lease time.Duration) (tell func(...register.Instance), stop func()) {
+	t.Helper()
+	news := make(chan []register.Instance)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- register.Keep(ctx, register.Config{
+			Client: client, Owner: "n1", Lease: lease,
+			Instances: func(ctx context.Context, emit func([]register.Instance)) error {
+				for {
+					select {
+					case <-ctx.Done():
+						return ctx.Err()
+					case all := <-news:
+						emit(all)
+					}
+				}
+			},
+		})
+	}()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Keep ended with %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return func(all ...register.Instance) { news <- all }, stop
+}
+
+// catalog is what Consul says of our services: "ID@ADDR:PORT=HEALTH".
+func catalog(t *testing.T, client *api.Client, services ...string) string {
+	var out []string
+	for _, name := range services {
+		entries, _, err := client.Health().Service(name, "", false, nil)
+		if err != nil {
+			return err.Error()
+		}
+		for _, e := range entries {
+			out = append(out, fmt.Sprintf("%s@%s:%d=%s", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus()))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func until(t *testing.T, what, want string, ask func() string) {
+	t.Helper()
+	deadline := time.Now().Add(consultest.Timeout)
+	for {
+		got := ask()
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: it is %q, want %q", what, got, want)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestRegistrationsFollowInstances(t *testing.T) {
+	client := consultest.Cluster(t, "server")[0].Client
+	web := register.Instance{ID: "meshlab.default.web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true, Source: "default/web"}
+	caller := register.Instance{ID: "meshlab.default.load", Service: "load", Addr: netip.MustParseAddr("10.1.1.2"), Ready: true, Source: "default/load"}
+	unready, moved := web, web
+	unready.Ready = false
+	moved.Addr = netip.MustParseAddr("10.1.1.9")
+	now := func() string { return catalog(t, client, "web", "load", "other") }
+	if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: "theirs", Name: "other", Address: "10.9.9.9", Port: 9}); err != nil {
+		t.Fatal(err)
+	}
+	const theirs, load = " theirs@10.9.9.9:9=passing", "meshlab.default.load@10.1.1.2:0=passing "
+
+	tell, stop := keep(t, client, time.Hour)
+	tell(web, caller)
+	until(t, "two pods", load+"meshlab.default.web@10.1.1.1:80=passing"+theirs, now)
+	tell(unready, caller)
+	until(t, "one is not ready", load+"meshlab.default.web@10.1.1.1:80=critical"+theirs, now)
+	tell(moved, caller)
+	until(t, "it has another address", load+"meshlab.default.web@10.1.1.9:80=passing"+theirs, now)
+	stop()
+	if got := now(); got != load+"meshlab.default.web@10.1.1.9:80=passing"+theirs {
+		t.Errorf("after a stop there is %q", got)
+	}
+	// The next one finds what has stopped meanwhile, and leaves others' alone.
+	tell, _ = keep(t, client, time.Second)
+	tell(moved)
+	until(t, "a pod stopped while nobody looked", "meshlab.default.web@10.1.1.9:80=passing"+theirs, now)
+	// What Consul loses is told again.
+	created := func() uint64 {
+		entries, _, err := client.Health().Service("web", "", false, nil)
+		if err != nil || len(entries) != 1 {
+			return 0
+		}
+		return entries[0].Service.CreateIndex
+	}
+	first := created()
+	if err := client.Agent().ServiceDeregister(web.ID); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "somebody deregisters it", "true", func() string { return fmt.Sprint(created() > first) })
+	until(t, "it is as it was", "meshlab.default.web@10.1.1.9:80=passing"+theirs, now)
+	tell()
+	until(t, "no pods", strings.TrimSpace(theirs), now)
+}
+
+// A machine that dies renews nothing.
+func TestLeaseEnds(t *testing.T) {
+	client := consultest.Cluster(t, "server")[0].Client
+	web := register.Instance{ID: "meshlab.default.web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true}
+	tell, stop := keep(t, client, time.Second)
+	tell(web)
+	until(t, "it is there", "meshlab.default.web@10.1.1.1:80=passing", func() string { return catalog(t, client, "web") })
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		if got := catalog(t, client, "web"); got != "meshlab.default.web@10.1.1.1:80=passing" {
+			t.Fatalf("while it is renewed it is %q", got)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	stop()
+	until(t, "its lease has ended", "meshlab.default.web@10.1.1.1:80=critical", func() string { return catalog(t, client, "web") })
+}
