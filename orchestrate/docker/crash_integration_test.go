@@ -200,6 +200,46 @@ func TestRemoveWaits(t *testing.T) {
 	}
 }
 
+// TestRemoveWaitsForShims removes a lab whose container the engine has removed
+// by itself, while the engine's process beside it is still there.
+func TestRemoveWaitsForShims(t *testing.T) {
+	r := newRig(t)
+	c, h := r.host(t, "h1")
+	shim := exec.Command("/bin/sh")
+	shim.Args = []string{"containerd-shim-test", "-c", "read line", "-id", c.ID()} // until its input ends
+	stdin, err := shim.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = shim.Wait() // how read(1) ends does not matter
+	})
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Wait(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- r.Remove(deadline(t), r.lab.State) }()
+	select {
+	case err := <-removed:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(time.Second):
+	}
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = shim.Wait()
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+}
+
 // contents lists what an engine has, without our image, which stays.
 func contents(t *testing.T, e *docker.Engine) []string {
 	t.Helper()

@@ -51,10 +51,16 @@ func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
 // Remove removes all containers of the lab with that state folder, whatever
 // they do, with what they have stored in volumes of their own, and images of
 // ours without a name. It returns when they are gone, those too that the
-// engine was making when the lab was killed. The lab must have ended, or start
-// nothing any more. It is no error when there is nothing.
+// engine was making when the lab was killed, and when no process is left of
+// them that this program can see, the engine's own for them among these. The
+// lab must have ended, or start nothing any more. It is no error when there is
+// nothing.
 func (e *Engine) Remove(ctx context.Context, state string) error {
 	coming, forget, err := intents(state)
+	if err != nil {
+		return err
+	}
+	ids, err := made(state)
 	if err != nil {
 		return err
 	}
@@ -66,12 +72,16 @@ func (e *Engine) Remove(ctx context.Context, state string) error {
 		}
 		if len(all) == 0 && (len(coming) == 0 || time.Now().After(limit)) {
 			forget()
-			return e.removeDangling(ctx)
+			if err := e.removeDangling(ctx); err != nil {
+				return err
+			}
+			return awaitEnd(ctx, "/proc", ids, lingerLimit)
 		}
 		var group errgroup.Group
 		group.SetLimit(starts)
 		for _, c := range all {
 			delete(coming, nameOf(c))
+			ids[c.ID] = true
 			group.Go(func() error { return e.removeContainer(ctx, c.ID) })
 		}
 		if err := group.Wait(); err != nil {

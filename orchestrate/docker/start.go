@@ -235,7 +235,10 @@ func (e *Engine) start(ctx context.Context, name string, cfg *container.Config, 
 		return nil, fmt.Errorf("make container %s: %w", name, err)
 	}
 	c := newContainer(e, made.ID, name, cfg.Labels[labelNode], hc, out)
-	if err := c.start(ctx); err != nil {
+	if err = recordMade(shared, name, made.ID); err == nil {
+		err = c.start(ctx)
+	}
+	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 		defer cancel()
 		return nil, errors.Join(fmt.Errorf("start container %s: %w", name, err), e.removeContainer(ctx, made.ID))

@@ -116,6 +116,9 @@ func (s *Server) Engine(t testing.TB) *docker.Engine {
 	return open(t, s.daemon.socket)
 }
 
+// Socket is the path of the engine's socket.
+func (s *Server) Socket() string { return s.daemon.socket }
+
 // Crash kills the engine and all that it runs at once, and starts it again on
 // what that left.
 func (s *Server) Crash(t testing.TB) {
@@ -207,14 +210,16 @@ type daemon struct {
 
 // hideFolders gives the engine a /run and an /etc/docker of its own, so that it
 // leaves nothing there and meets no other engine's parts; the state of labs
-// stays where it was. $0 is the engine's folder, $@ the command.
+// stays where it was. $0 is the engine's folder, $@ the command. The shell stays
+// as the first process, and collects orphans as that of a machine does: those
+// of shims that were killed, which the engine would not.
 const hideFolders = `
 mkdir -p "$0/run"
 mount --rbind /run "$0/run"
 mount -t tmpfs none /run
 ln -s "$0/run/meshlab" /run/meshlab
 if [ -d /etc/docker ]; then mount -t tmpfs none /etc/docker; fi
-exec "$@"`
+"$@" & wait $!`
 
 // start starts an engine and waits until it answers.
 func start(ctx context.Context) (*daemon, error) {

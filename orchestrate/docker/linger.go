@@ -1,0 +1,150 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrLingers says that the engine has removed a container, and that a process
+// of it, or the one that the engine kept beside it, is still there.
+var ErrLingers = errors.New("the engine has removed a container, and a process of it is still there")
+
+// lingerLimit is how long Remove waits for the last processes of containers
+// that the engine has removed. Beside each container it runs a shim, which ends
+// after the engine has called the container gone: 20 to 400 ms after on two
+// idle cores, and up to some seconds on busy ones.
+const lingerLimit = 20 * time.Second
+
+// lingerPoll is the pause between two looks at all processes of the machine,
+// each some 10 ms of processor time with 500 of them.
+const lingerPoll = 20 * time.Millisecond
+
+// awaitEnd waits until no process is left of containers that the engine has
+// removed, given by their IDs. It sees those in the PID namespace that proc is
+// of, and below it. The error wraps ErrLingers or the cause of ctx.
+func awaitEnd(ctx context.Context, proc string, ids map[string]bool, limit time.Duration) error {
+	for deadline := time.Now().Add(limit); len(ids) > 0; {
+		l, found, err := findLingering(proc, ids)
+		if err != nil || !found {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w, %v later: %d (%s) of container %.12s; `kill -9 %d` ends it", ErrLingers, limit, l.pid, l.command, l.id, l.pid)
+		}
+		select {
+		case <-time.After(lingerPoll):
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the end of process %d of container %.12s: %w", l.pid, l.id, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// lingering is a process of a container.
+type lingering struct {
+	pid     int
+	command string
+	id      string // of the container
+}
+
+// findLingering finds a process of one of the containers: one in its control
+// group, or one that the engine runs for it.
+func findLingering(proc string, ids map[string]bool) (l lingering, found bool, err error) {
+	dirs, err := filepath.Glob(filepath.Join(escapeGlob(proc), "[0-9]*"))
+	if err != nil {
+		return l, false, fmt.Errorf("look for processes of containers: %w", err)
+	}
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil {
+			continue // it has just ended
+		}
+		args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
+		id := keeperOf(args, ids)
+		if id == "" {
+			id = memberOf(dir, ids)
+		}
+		if id != "" {
+			return lingering{pid, strings.Join(args, " "), id}, true, nil
+		}
+	}
+	return l, false, nil
+}
+
+// keeperOf returns the container that a process with these arguments is run
+// for, "" if none: `containerd-shim-runc-v2 -namespace moby -id ID ...` lives
+// as long as the container (containerd, runtime/v2/README.md), and `runc ...
+// delete --force ID` removes what is left of it (runc-delete(8)).
+func keeperOf(args []string, ids map[string]bool) string {
+	program := filepath.Base(args[0])
+	if !strings.HasPrefix(program, "containerd-shim") && program != "runc" && program != "crun" {
+		return ""
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return ids[a] }); i > 0 {
+		return args[i]
+	}
+	return ""
+}
+
+// memberOf returns the container whose control group a process is in, "" if
+// none. One that has ended, and that only its parent has to collect, is in
+// none; but the first thread may have ended before the others, and the kernel
+// has the last one end all processes of a PID namespace.
+func memberOf(dir string, ids map[string]bool) string {
+	files := []string{filepath.Join(dir, "cgroup")}
+	switch state, threads := threadsOf(dir); {
+	case state != "Z" && state != "X":
+	case threads < 2:
+		return ""
+	default:
+		all, err := filepath.Glob(filepath.Join(escapeGlob(dir), "task", "*", "cgroup"))
+		if err != nil {
+			return ""
+		}
+		files = all
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has just ended
+		}
+		// Lines "HIERARCHY:CONTROLLERS:/PATH" (cgroups(7)).
+		for name := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return r == '/' || r == '\n' }) {
+			name = strings.TrimSuffix(strings.TrimPrefix(name, "docker-"), ".scope")
+			if ids[name] {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// threadsOf reads the fields 3, the state of the first thread, and 20, the
+// number of threads, of the stat file of a process (proc(5)).
+func threadsOf(dir string) (state string, threads int) {
+	text, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return "X", 0
+	}
+	// The second field, the name in parentheses, may itself hold spaces.
+	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(f) < 18 {
+		return "X", 0
+	}
+	threads, err = strconv.Atoi(f[17])
+	if err != nil {
+		return "X", 0
+	}
+	return f[0], threads
+}
