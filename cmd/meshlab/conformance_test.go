@@ -28,6 +28,13 @@ import (
 // no folder of the test machine.
 func withDocker(t *testing.T) (p person, socket string) {
 	t.Helper()
+	p, engine := withEngine(t)
+	return p, engine.Socket()
+}
+
+// withEngine is withDocker for tests that look into the engine.
+func withEngine(t *testing.T) (p person, engine *dockertest.Server) {
+	t.Helper()
 	// The folder of the engine, in which it clears up when it likes, must not be
 	// among what a lab could leave.
 	dir, err := os.MkdirTemp("/tmp", "meshlab-engine")
@@ -37,9 +44,9 @@ func withDocker(t *testing.T) (p person, socket string) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	p = root(t)
 	t.Setenv("TMPDIR", dir)
-	engine, _ := dockertest.Own(t)
+	engine = dockertest.NewServer(t)
 	p.env = append(p.env, "DOCKER_HOST=unix://"+engine.Socket())
-	return p, engine.Socket()
+	return p, engine
 }
 
 // TestConformance brings the thesis' lab up on each runtime, with each kind of
@@ -253,7 +260,7 @@ func engineInventory(t *testing.T, socket string) []string {
 	for kind, path := range map[string]string{
 		"container": "/containers/json?all=1",
 		"network":   "/networks",
-		"image":     "/images/json?all=1", // those without a tag too
+		"image":     "/images/json", // those without a tag too, but for the layers of one with a tag
 		"volume":    "/volumes",
 	} {
 		resp, err := client.Get("http://engine/v1.41" + path)

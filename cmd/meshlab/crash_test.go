@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"meshlab.dev/meshlab/orchestrate/docker/dockertest"
 )
 
 var (
@@ -37,14 +39,14 @@ func TestCrash(t *testing.T) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	p, socket := root(t), ""
+	p, engine := root(t), (*dockertest.Server)(nil)
 	if strings.Contains("docker/shared docker/isolated", *crashOn) && (*crashOn != "" || *crashLimit == 0) {
-		p, socket = withDocker(t) // it takes its time: not in the few rounds of `make test`
+		p, engine = withEngine(t) // it takes its time: not in the few rounds of `make test`
 	}
 	// In a folder that the inventory sees, and that no other meshlab uses.
 	p.env = append(p.env, "MESHLAB_CACHE="+filepath.Join(os.Getenv(binVar), "cache"))
-	modes := crashModes(t, p, socket)
-	if socket != "" {
+	modes := crashModes(t, p, engine)
+	if engine != nil {
 		p.ok(t, "up", "single-upstream", "--runtime", "docker", "--name", "image") // builds the image, which stays
 		p.ok(t, "down", "image")
 	}
@@ -64,6 +66,9 @@ func TestCrash(t *testing.T) {
 		tally["in "+c.phase]++
 		tally["of "+c.victim.class]++
 		tally["with "+c.mode.String()]++
+		if c.build {
+			tally["with an image to be built"]++
+		}
 		if err != nil {
 			t.Errorf("repeat round %d with -crash.seed %d -crash.only %d -crash.rounds %d", n, seed, n, n)
 			if failed++; failed == crashFailures {
@@ -96,6 +101,7 @@ type crash struct {
 	mode   crashMode
 	phase  string
 	fix    bool // `doctor --fix` has its turn before `down`
+	build  bool // the image is built anew
 	victim victim
 	after  time.Duration // from the beginning of the phase to the kill
 	among  int           // processes that could have been killed
@@ -107,6 +113,7 @@ func newCrash(p person, modes []crashMode, seed uint64, n int) *crash {
 	c.mode = modes[c.random.IntN(len(modes))]
 	c.phase = []string{whileUp, whileUp, whileUp, whileRun, whileRun, whileRun, whileDown, whileDown, whileBench}[c.random.IntN(9)]
 	c.fix = c.random.IntN(4) == 0
+	c.build = c.random.IntN(3) == 0 && c.mode.engine != nil && c.phase == whileUp
 	return c
 }
 
@@ -125,6 +132,9 @@ func (c *crash) log(t *testing.T, err error) {
 // compares the machine with what it was.
 func (c *crash) round(t *testing.T) error {
 	out := filepath.Join(c.dir, "out")
+	if c.build {
+		c.mode.removeImage(t)
+	}
 	before := inventory(t)
 	before = append(before, c.mode.inventory(t)...)
 	if err := c.begin(t, out); err != nil {
@@ -154,16 +164,8 @@ func (c *crash) round(t *testing.T) error {
 	if err := whole(out); err != nil {
 		return err
 	}
-	err := same(t, before, c.mode.inventory)
-	// The engine's shims end a moment after it has called their containers gone.
-	for deadline := time.Now().Add(shimsEnd); err != nil && c.mode.socket != "" && time.Now().Before(deadline); {
-		err = same(t, before, c.mode.inventory)
-	}
-	return err
+	return same(t, before, c.mode.inventory)
 }
-
-// shimsEnd is how long a busy machine may take to end the shims of an engine.
-const shimsEnd = 20 * time.Second
 
 // begin starts the phase, and returns at the moment of the kill.
 func (c *crash) begin(t *testing.T, out string) error {
@@ -174,7 +176,7 @@ func (c *crash) begin(t *testing.T, out string) error {
 		c.start(t, up...)
 		longest = 8 * time.Second
 	case whileBench:
-		c.start(t, "bench", "single-upstream", "--only", "web", "--mesh", "direct,ovs", "--quick", "--out", out)
+		c.start(t, slices.Concat([]string{"bench", "--mesh", "direct,ovs", "--quick", "--out", out}, c.mode.bench, c.mode.flags)...)
 		longest = 16 * time.Second
 	default:
 		if err := c.start(t, up...).wait(verbLimit); err != nil || !c.verbs[0].ok() {
@@ -244,6 +246,8 @@ func (c *crash) kill(t *testing.T) {
 func classOf(command string) string {
 	for _, c := range []struct{ word, class string }{
 		{"containerd-shim", "shim"},
+		{"runc ", "runtime"},
+		{"libnetwork-setkey", "runtime"},
 		{"dockerd ", "engine"},
 		{"containerd --config", "engine"},
 		{"host-container", "host"},

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"meshlab.dev/meshlab/labs"
 	"meshlab.dev/meshlab/labs/builtin"
+	"meshlab.dev/meshlab/orchestrate/docker/dockertest"
 )
 
 // crashMode is what the lab of a round runs on.
@@ -21,39 +24,42 @@ type crashMode struct {
 	name    string
 	lab     string   // name or path
 	address string   // that the load asks, from the client
-	flags   []string // of `up`
-	socket  string   // of the engine; "": none
+	bench   []string // a lab, and what of it bench is done with soon
+	flags   []string // of `up` and `bench`
+	engine  *dockertest.Server
 }
 
 func (m crashMode) String() string { return m.name }
 
-// crashModes lists the modes that -crash.on names; with the socket of an engine
-// those on Docker too.
-func crashModes(t *testing.T, p person, socket string) []crashMode {
+// crashModes lists the modes that -crash.on names; with an engine those on
+// Docker too.
+func crashModes(t *testing.T, p person, engine *dockertest.Server) []crashMode {
 	t.Helper()
-	_, source, err := labs.Load("hashicups", builtin.Names())
-	if err != nil {
-		t.Fatal(err)
-	}
 	const atClient = "192.168.1.250:9190" // the frontend
-	file := func(name, switches string) string {
-		text := strings.Replace(string(source), "\nname: hashicups\n", "\nname: hashicups\nswitches: "+switches+"\n", 1)
+	file := func(lab, name, switches string) string {
+		_, source, err := labs.Load(lab, builtin.Names())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(source), "\nname: "+lab+"\n", "\nname: "+lab+"\nswitches: "+switches+"\n", 1)
 		if name == "tunnels" {
 			text = strings.NewReplacer(`"s3:1"]`, `"s3:1"]`+"\n    tunnel: vxlan", `"s3:2"]`, `"s3:2"]`+"\n    tunnel: vxlan").Replace(text)
 		}
 		return p.writeFile(t, name+".yaml", text)
 	}
-	shared, isolated, tunnels := file("shared", "shared"), file("isolated", "isolated"), file("tunnels", "isolated")
+	shared, isolated, tunnels := file("hashicups", "shared", "shared"), file("hashicups", "isolated", "isolated"), file("hashicups", "tunnels", "isolated")
+	quick := []string{"single-upstream", "--only", "web"}
+	quickIsolated := append([]string{file(quick[0], "quick", "isolated")}, quick[1:]...)
 	all := []crashMode{
-		{name: "namespaces/shared", lab: shared, address: atClient},
-		{name: "namespaces/isolated", lab: isolated, address: atClient},
-		{name: "namespaces/tunnels", lab: tunnels, address: atClient},
+		{name: "namespaces/shared", lab: shared, address: atClient, bench: quick},
+		{name: "namespaces/isolated", lab: isolated, address: atClient, bench: quickIsolated},
+		{name: "namespaces/tunnels", lab: tunnels, address: atClient, bench: []string{tunnels, "--only", "frontend"}},
 	}
-	if socket != "" {
+	if engine != nil {
 		onDocker := []string{"--runtime", "docker"}
 		all = append(all,
-			crashMode{name: "docker/shared", lab: shared, address: atClient, flags: onDocker, socket: socket},
-			crashMode{name: "docker/isolated", lab: isolated, address: atClient, flags: onDocker, socket: socket})
+			crashMode{name: "docker/shared", lab: shared, address: atClient, bench: quick, flags: onDocker, engine: engine},
+			crashMode{name: "docker/isolated", lab: isolated, address: atClient, bench: quickIsolated, flags: onDocker, engine: engine})
 	}
 	modes := slices.DeleteFunc(all, func(m crashMode) bool { return !strings.Contains(m.name, *crashOn) })
 	if len(modes) == 0 {
@@ -62,13 +68,47 @@ func crashModes(t *testing.T, p person, socket string) []crashMode {
 	return modes
 }
 
+// ourImage matches that in an inventory, and finds its name.
+var ourImage = regexp.MustCompile(`^image .*\[(meshlab:[0-9a-f]+)\]$`)
+
 // inventory is what the mode can leave behind beside the machine's own.
 func (m crashMode) inventory(t *testing.T) []string {
 	t.Helper()
-	if m.socket == "" {
+	if m.engine == nil {
 		return nil
 	}
-	return engineInventory(t, m.socket)
+	all := slices.DeleteFunc(engineInventory(t, m.engine.Socket()), ourImage.MatchString) // it stays
+	for _, line := range m.engine.Mounts(t) {
+		all = append(all, "mount of the engine "+line)
+	}
+	for _, dir := range m.engine.Cgroups(t) {
+		all = append(all, "control group "+dir)
+	}
+	return all
+}
+
+// removeImage removes our image, so that the next lab has to build it.
+func (m crashMode) removeImage(t *testing.T) {
+	t.Helper()
+	client := engineClient(m.engine.Socket())
+	for _, line := range engineInventory(t, m.engine.Socket()) {
+		tag := ourImage.FindStringSubmatch(line)
+		if tag == nil {
+			continue
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://engine/v1.41/images/"+tag[1], http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("remove image %s: %s", tag[1], resp.Status)
+		}
+	}
 }
 
 // verb is a verb at work beside the test.
