@@ -167,6 +167,11 @@ func (c *contents) paired(v view) {
 		c.table(d.Percentiles())
 		f, err := figures.Spectrum(d.title(), d.series(), figures.Log)
 		c.figure("Response time by percentile: "+d.title()+", all trials.", f, err)
+		if d.HasFaults() {
+			f, err = d.course(d.title())
+			c.figure(d.title()+". "+d.CourseCaption(), f, err)
+			c.table(d.FaultTable())
+		}
 		f, err = d.overTime(d.title())
 		c.figure("The trials in their order: "+d.title()+".", f, err)
 		f, err = d.cost(d.title())

@@ -16,6 +16,7 @@ const (
 	attempts  = "attempts"
 	spectrum  = "spectrum"
 	overTime  = "trials"
+	course    = "course"
 	cost      = "cost"
 )
 
@@ -39,6 +40,8 @@ func (s *section) jobs(live bool) ([]figures.Job, error) {
 	for _, d := range s.duets {
 		f, err = d.overTime("Trials: " + d.title())
 		add(d.name+overTime, f, err)
+		f, err = d.course("Within a trial: " + d.title())
+		add(d.name+course, f, err)
 		if live {
 			continue
 		}

@@ -218,6 +218,7 @@ func (v view) Contents() []chapter {
 		{"verdict", v.VerdictTitle(), true},
 		{"sure", "How sure", len(v.duets) > 0},
 		{"ratios", "Ratios", v.doc.has(v.forestName()) || v.doc.has(v.ratioName())},
+		{"faults", "Faults", v.HasFaults()},
 		{"distributions", "Distributions", len(v.duets) > 0},
 		{"trials", "Trial by trial", len(v.duets) > 0},
 		{"closed", "Closed loop", len(v.Points) > 0},

@@ -109,7 +109,7 @@ func (f *Figure) Draw(c draw.Canvas) {
 		canvases[i] = part
 		y = part.Min.Y
 	}
-	alignLeft(f.panels, canvases)
+	align(f.panels, canvases)
 	for i, p := range f.panels {
 		p.plot.Draw(canvases[i])
 		p.drawRows(canvases[i], c.Min.X+edge, c.Max.X-f.right)
@@ -126,17 +126,18 @@ func (f *Figure) Draw(c draw.Canvas) {
 	c.FillText(name, vg.Point{X: middle, Y: y - bottomHeight/2}, f.bottom)
 }
 
-// alignLeft makes the data areas of a column of plots begin at the same x,
+// align makes the data areas of a column of plots begin and end at the same x,
 // whatever the width of their labels.
-func alignLeft(panels []panel, canvases []draw.Canvas) {
-	most := canvases[0].Min.X
-	left := make([]vg.Length, len(panels))
+func align(panels []panel, canvases []draw.Canvas) {
+	areas := make([]vg.Rectangle, len(panels))
+	left, right := canvases[0].Min.X, canvases[0].Max.X
 	for i, p := range panels {
-		left[i] = p.plot.DataCanvas(canvases[i]).Min.X
-		most = max(most, left[i])
+		areas[i] = p.plot.DataCanvas(canvases[i]).Rectangle
+		left, right = max(left, areas[i].Min.X), min(right, areas[i].Max.X)
 	}
-	for i := range canvases {
-		canvases[i].Min.X += most - left[i]
+	for i, a := range areas {
+		canvases[i].Min.X += left - a.Min.X
+		canvases[i].Max.X -= a.Max.X - right
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -131,7 +132,7 @@ func gallery(t testing.TB) map[string]func() (*Figure, error) {
 		}
 		return c
 	}
-	return map[string]func() (*Figure, error){
+	all := map[string]func() (*Figure, error){
 		"overlay":         func() (*Figure, error) { return Overlay("frontend, several nodes, 8 connections", meshes) },
 		"overlay-one":     func() (*Figure, error) { return Overlay("one request", one) },
 		"overlay-many":    func() (*Figure, error) { return Overlay(long, many) },
@@ -177,6 +178,8 @@ func gallery(t testing.TB) map[string]func() (*Figure, error) {
 			return Ramp("Highest load", Objective{99.9, 0.5}, []Climb{{Name: long, Steps: []Step{{Rate: 100}}}})
 		},
 	}
+	maps.Copy(all, courses())
+	return all
 }
 
 func TestGallery(t *testing.T) {

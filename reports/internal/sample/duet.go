@@ -50,6 +50,10 @@ func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.M
 	if method == scenarios.ABBA {
 		seconds *= float64(len(sides))
 	}
+	if g.broken { // in the third window
+		fifth := time.Duration(seconds / 5 * float64(time.Second))
+		d.Faults = []scenarios.Fault{{Kind: scenarios.Kill, Target: "payments", At: 2 * fifth, For: fifth}}
+	}
 	at := start().Add(5 * time.Minute)
 	for i := range trials {
 		t := scenarios.Trial{TrialOutcome: scenarios.TrialOutcome{Started: at, Seconds: seconds}}
@@ -58,6 +62,12 @@ func (g *generator) duet(request string, pods scenarios.Pods, method scenarios.M
 		}
 		at = at.Add(time.Duration(seconds*float64(time.Second)) + 200*time.Millisecond)
 		g.trial(&t, base(request, pods)*math.Exp(0.1*math.Sin(float64(i)/4)), sides, method)
+		for k, f := range d.Faults {
+			for v := range d.Variants {
+				began := f.At.Seconds() + 0.0001*float64(i+v)
+				t.Faults = append(t.Faults, scenarios.TrialFault{Fault: k, Variant: v, Began: began, Ended: began + f.For.Seconds()})
+			}
+		}
 		g.disturb(&t, i)
 		d.Trials = append(d.Trials, t)
 	}
@@ -85,13 +95,17 @@ func (g *generator) trial(t *scenarios.Trial, base float64, sides []side, method
 			t.Costs = append(t.Costs, nil)
 			continue
 		}
-		service := draw(g.rng, n, base*s.factor*math.Exp(noise*g.rng.NormFloat64()))
-		late := lateness(n)
-		latency := make([]float64, n)
+		lost := g.lost(s.Mesh)
+		service := draw(g.rng, n-lost, base*s.factor*math.Exp(noise*g.rng.NormFloat64()))
+		late := lateness(n - lost)
+		latency := make([]float64, n-lost)
 		for i := range service {
 			latency[i] = round(service[i] + late[i])
 		}
-		out := scenarios.SideOutcome{Requests: n, Windows: windows(latency, t.Seconds)}
+		out := scenarios.SideOutcome{Requests: n, Errors: lost, Windows: windows(latency, lost, t.Seconds)}
+		if lost > 0 {
+			out.ErrorKind = map[string]int{"connection refused": lost}
+		}
 		out.Latency, out.Service = g.latencies.of(latency), g.latencies.of(service)
 		t.Sides = append(t.Sides, out)
 		t.Costs = append(t.Costs, costs(s.Mesh, float64(n), g.rng.Float64()))
@@ -119,13 +133,33 @@ func (g *generator) disturb(t *scenarios.Trial, i int) {
 	}
 }
 
-// windows cuts a trial into fifths.
-func windows(ms []float64, seconds float64) []scenarios.Window {
+// lost is how many requests of a trial fail when a process is killed in it:
+// less than a fifth.
+func (g *generator) lost(mesh string) int {
+	switch {
+	case !g.broken:
+		return 0
+	case mesh == direct:
+		return g.perTrial / 8
+	}
+	return g.perTrial / 100
+}
+
+// windows cuts a trial into fifths. In the third of them some requests failed,
+// so that it has less latencies than the others.
+func windows(ms []float64, failed int, seconds float64) []scenarios.Window {
 	const parts = 5
 	var out []scenarios.Window
+	all, answered := len(ms)+failed, 0
 	for i := range parts {
-		part := slices.Sorted(slices.Values(ms[i*len(ms)/parts : (i+1)*len(ms)/parts]))
-		out = append(out, scenarios.Window{At: seconds * float64(i) / parts, N: len(part), P50: part[len(part)/2], P99: part[len(part)*99/100]})
+		w := scenarios.Window{At: seconds * float64(i) / parts, N: (i+1)*all/parts - i*all/parts}
+		if i == 2 {
+			w.N, w.Errors = w.N-failed, failed
+		}
+		part := slices.Sorted(slices.Values(ms[answered : answered+w.N]))
+		w.P50, w.P99 = part[len(part)/2], part[len(part)*99/100]
+		answered += w.N
+		out = append(out, w)
 	}
 	return out
 }

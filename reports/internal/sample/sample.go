@@ -24,7 +24,7 @@ type config struct {
 	perTrial    int // requests per side and trial
 	trials      int // of a duet, at most
 
-	cells, duets, ramps, waterfalls, calibration, failed bool
+	cells, duets, ramps, waterfalls, calibration, failed, broken bool
 }
 
 // Uncalibrated leaves the calibration of the machine out.
@@ -46,6 +46,10 @@ func Nothing(c *config) {
 
 // OnlyErrors makes every request fail.
 func OnlyErrors(c *config) { c.failed = true }
+
+// Broken kills a process in each trial of the duets, which some requests do
+// not survive.
+func Broken(c *config) { c.broken = true }
 
 // OneMesh leaves one mesh, the one in the switches, so nothing can be
 // compared and there are no duets.

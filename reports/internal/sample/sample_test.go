@@ -19,6 +19,7 @@ func TestResultIsValidAndTheSame(t *testing.T) {
 		"one mesh":      {Small, OneMesh},
 		"nothing":       {Nothing},
 		"one mesh, bad": {Small, OneMesh, OnlyErrors},
+		"broken":        {Small, OnlyDuets, Broken},
 		"duets, bad":    {Small, OnlyDuets, OnlyErrors, Uncalibrated},
 	} {
 		t.Run(name, func(t *testing.T) {
