@@ -189,7 +189,7 @@ func (k *keeper) tell(ctx context.Context, i Instance, renew bool) error {
 		err = k.Client.Agent().UpdateTTLOpts(leaseOf(i.ID), leaseNote, api.HealthPassing, k.query(ctx))
 	}
 	if err == nil && (renew || was.Ready != i.Ready) {
-		err = k.Client.Agent().UpdateTTLOpts(readyOf(i.ID), note(i.Ready), health(i.Ready), k.query(ctx))
+		err = k.ready(ctx, i)
 	}
 	switch {
 	case err != nil && forgotten(err): // Consul has lost it, or given it up
@@ -214,6 +214,9 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 			{CheckID: readyOf(i.ID), Name: "readiness", TTL: standing.String(), Status: health(i.Ready)},
 		},
 	}, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx))
+	if err == nil {
+		err = k.ready(ctx, i) // a check that was there keeps its state
+	}
 	if err != nil {
 		// It may have been taken, and must be taken back if it is not wanted.
 		k.known[i.ID] = Instance{ID: i.ID}
@@ -222,6 +225,11 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 	k.Logger.Info("registered", "instance", i.ID, "service", i.Service, "address", i.Addr, "port", i.Port, "ready", i.Ready)
 	k.known[i.ID] = i
 	return nil
+}
+
+// ready tells whether an instance that is registered may get connections.
+func (k *keeper) ready(ctx context.Context, i Instance) error {
+	return k.Client.Agent().UpdateTTLOpts(readyOf(i.ID), note(i.Ready), health(i.Ready), k.query(ctx))
 }
 
 func leaseOf(id string) string { return id + ".lease" }

@@ -296,7 +296,7 @@ func (p *plan) ops(c client.Client, k *keeper) ([]ovsdb.Operation, error) {
 		row := want[name]
 		row.UUID = "i" + strconv.Itoa(n)
 		port := &portRow{UUID: "p" + strconv.Itoa(n), Name: name, Interfaces: []string{row.UUID}}
-		errs = append(errs, take(c.Create(&row, port)))
+		errs = append(errs, take(c.Create(&row)), take(c.Create(port)))
 		fresh, p.added = append(fresh, port.UUID), append(p.added, row.ExternalIDs[idPeer])
 	}
 	if len(fresh) > 0 {

@@ -20,7 +20,7 @@ import (
 const patience = 20 * time.Second
 
 // keep runs Keep until the test ends; peers are what it is to reach.
-func keep(t *testing.T, o *ovstest.OVS, logs *strings.Builder) chan<- []tunnel.Peer {
+func keep(t *testing.T, o *ovstest.OVS) chan<- []tunnel.Peer {
 	t.Helper()
 	peers := make(chan []tunnel.Peer)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -38,9 +38,7 @@ func keep(t *testing.T, o *ovstest.OVS, logs *strings.Builder) chan<- []tunnel.P
 			}
 		},
 	}
-	if logs != nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(logs, nil))
-	}
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	go func() { done <- tunnel.Keep(ctx, cfg) }()
 	t.Cleanup(func() {
 		cancel()
@@ -89,7 +87,7 @@ func peer(name, addr string) tunnel.Peer {
 
 func TestTunnelsFollowThePeers(t *testing.T) {
 	o := ovstest.Start(t)
-	peers := keep(t, o, nil) // it waits for the bridge
+	peers := keep(t, o) // it waits for the bridge
 	o.Vsctl("add-br", "br1", "--", "set", "Bridge", "br1", "datapath_type=netdev")
 	until(t, "fail mode", "secure", func() string { return strings.TrimSpace(o.Vsctl("get", "Bridge", "br1", "fail_mode")) })
 	if p := o.Vsctl("get", "Bridge", "br1", "protocols"); !strings.Contains(p, "OpenFlow15") {
@@ -116,14 +114,14 @@ func TestTunnelsOutliveKeep(t *testing.T) {
 	o := ovstest.Start(t)
 	o.AddBridge("br1")
 	t.Run("first", func(t *testing.T) {
-		peers := keep(t, o, nil)
+		peers := keep(t, o)
 		peers <- []tunnel.Peer{peer("n2", "192.0.2.2"), peer("n3", "192.0.2.3")}
 		until(t, "two nodes", "n2>192.0.2.2 n3>192.0.2.3", func() string { return tunnels(o) })
 	})
 	if got := tunnels(o); got != "n2>192.0.2.2 n3>192.0.2.3" {
 		t.Errorf("at its end there are %q", got)
 	}
-	peers := keep(t, o, nil)
+	peers := keep(t, o)
 	peers <- []tunnel.Peer{peer("n3", "192.0.2.3")}
 	until(t, "one node", "n3>192.0.2.3", func() string { return tunnels(o) })
 }
