@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,7 @@ func exists(t *testing.T, l *Lab) []Item {
 
 // The whole way: plan, up, what exists and what it costs, down, down again.
 func TestUpAndDown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := settings()
 	expires := time.Now().Add(2 * time.Hour)
@@ -110,8 +112,14 @@ func TestUpAndDown(t *testing.T) {
 		t.Fatalf("planning made %v", left)
 	}
 	kinds := map[EventKind]int{}
-	if err := l.Apply(t.Context(), func(e Event) { kinds[e.Kind]++ }); err != nil {
+	var order []string // what begins, and what is done
+	note := func(e Event) { kinds[e.Kind]++; order = append(order, string(e.Kind)+" "+e.Address) }
+	if err := l.Apply(t.Context(), note); err != nil {
 		t.Fatal(err)
+	}
+	const trigger, nat = "module.expiry[0].azurerm_logic_app_trigger_recurrence.expiry", "module.network.azurerm_nat_gateway.egress"
+	if slices.Index(order, "done "+trigger) > slices.Index(order, "started "+nat) {
+		t.Errorf("something costs before its expiry is set: %v", order)
 	}
 	if kinds[Started] != len(plan.Create) || kinds[Done] != len(plan.Create) || kinds[Failed] != 0 {
 		t.Errorf("%d resources were planned, progress told %v", len(plan.Create), kinds)
@@ -120,6 +128,7 @@ func TestUpAndDown(t *testing.T) {
 	if len(items) != len(plan.Create) || len(r.left(t)) != len(items) {
 		t.Errorf("%d planned, %d in the state, %d in the cloud", len(plan.Create), len(items), len(r.left(t)))
 	}
+	checkCloudInit(t, r)
 	access, err := l.Access(t.Context())
 	if err != nil || !strings.HasPrefix(access.SSH, "meshlab@203.0.113.") || access.ResourceGroup != "meshlab-lab" {
 		t.Errorf("access is %+v, %v", access, err)
@@ -130,13 +139,17 @@ func TestUpAndDown(t *testing.T) {
 	if again, err := l.Plan(t.Context(), prices); err != nil || !again.Empty() {
 		t.Errorf("planned again: %+v, %v", again, err)
 	}
+	order = nil
 	for i := range 2 {
-		if err := l.Destroy(t.Context(), nil); err != nil {
+		if err := l.Destroy(t.Context(), note); err != nil {
 			t.Fatalf("down %d: %v", i+1, err)
 		}
 		if left := r.left(t); len(left) != 0 {
 			t.Fatalf("down %d leaves %v", i+1, left)
 		}
+	}
+	if slices.Index(order, "started "+trigger) < slices.Index(order, "done "+nat) {
+		t.Errorf("the expiry goes before what costs: %v", order)
 	}
 	if items := exists(t, l); len(items) != 0 {
 		t.Errorf("the state holds %d resources", len(items))
@@ -156,6 +169,7 @@ func TestFailureHalfWay(t *testing.T) {
 		"role assignment": {standin.Fault{Kind: standin.Denied, Type: "azurerm_role_assignment", After: 1}, NotAllowed, "does not have authorization", "Role Based Access Control Administrator", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			l := r.open(t, settings())
 			r.fault(t, tc.fault)
@@ -188,6 +202,7 @@ func TestFailureHalfWay(t *testing.T) {
 
 // An interrupted creation is in the cloud and in no state; down removes it too.
 func TestInterruptedApply(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	l := r.open(t, settings())
 	r.fault(t, standin.Fault{Kind: standin.Slow, Type: "azurerm_linux_virtual_machine", Seconds: 300})
@@ -226,6 +241,7 @@ func TestInterruptedApply(t *testing.T) {
 
 // After its time the cloud deletes the lab by itself, and down still works.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := settings()
 	expires := time.Now().Add(2 * time.Hour)
@@ -254,6 +270,7 @@ func TestExpiry(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	t.Run("expired login", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		l := r.open(t, settings())
 		r.fault(t, standin.Fault{Kind: standin.Credentials})
@@ -262,6 +279,7 @@ func TestProblems(t *testing.T) {
 		}
 	})
 	t.Run("a group of that name", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		l := r.open(t, settings())
 		const id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/meshlab-lab"
@@ -283,6 +301,7 @@ func TestProblems(t *testing.T) {
 		}
 	})
 	t.Run("another run in the folder", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		r.open(t, settings())
 		s := settings()
@@ -294,6 +313,7 @@ func TestProblems(t *testing.T) {
 		}
 	})
 	t.Run("the state is locked", func(t *testing.T) {
+		t.Parallel()
 		r := newRig(t)
 		l := r.open(t, settings())
 		if err := l.Init(t.Context()); err != nil {

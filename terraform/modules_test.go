@@ -67,10 +67,6 @@ func TestModulesAreFormatted(t *testing.T) {
 // The modules name no attribute that the providers do not have, and all that
 // they require.
 func TestModulesValidate(t *testing.T) {
-	dir := t.TempDir()
-	if err := write(dir, true); err != nil {
-		t.Fatal(err)
-	}
 	for name, tc := range map[string]struct{ file, old, new, want string }{
 		"as they are":              {},
 		"an attribute's name":      {"modules/registry/main.tf", "admin_enabled ", "admin_enabeld ", `An argument named "admin_enabeld" is not expected`},
@@ -80,12 +76,12 @@ func TestModulesValidate(t *testing.T) {
 		"an attribute of a result": {"modules/registry/outputs.tf", "lab.login_server", "lab.server", "Unsupported attribute"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := dir
+			t.Parallel()
+			at := t.TempDir()
+			if err := write(at, true); err != nil {
+				t.Fatal(err)
+			}
 			if tc.file != "" {
-				at = t.TempDir()
-				if err := write(at, true); err != nil {
-					t.Fatal(err)
-				}
 				text, err := os.ReadFile(filepath.Join(at, tc.file))
 				if err != nil {
 					t.Fatal(err)
@@ -109,10 +105,11 @@ func TestModulesValidate(t *testing.T) {
 func validate(t *testing.T, dir string) string {
 	t.Helper()
 	config, _ := standIns(t)
-	t.Setenv("TF_CLI_CONFIG_FILE", config)
-	t.Setenv("CHECKPOINT_DISABLE", "1")
 	tf, err := tfexec.NewTerraform(dir, terraformPath(t))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tf.SetEnv(map[string]string{"TF_CLI_CONFIG_FILE": config, "CHECKPOINT_DISABLE": "1", "PATH": os.Getenv("PATH"), "HOME": os.Getenv("HOME")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := tf.Init(t.Context(), tfexec.Backend(false)); err != nil {

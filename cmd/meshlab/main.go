@@ -118,11 +118,11 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 			root.AddCommand(c)
 		}
 	}
-	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph(), newFault())
+	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph(), newFault(), newCloud())
 	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace(), newLink())
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
 	add("other", newDoctor(), newController(), newAgent())
-	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate())
+	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate(), newStandIn())
 	for _, c := range root.Commands() {
 		if args := c.Args; args != nil {
 			c.Args = func(c *cobra.Command, a []string) error {

@@ -71,6 +71,9 @@ module "network" {
   access         = var.access
   access_cidr    = var.access_cidr
   tags           = local.tags
+
+  # What deletes the lab is there before anything that costs, and goes after it.
+  depends_on = [module.expiry]
 }
 
 module "registry" {
@@ -80,6 +83,8 @@ module "registry" {
   location       = var.location
   resource_group = azurerm_resource_group.lab.name
   tags           = local.tags
+
+  depends_on = [module.expiry]
 }
 
 module "aks_consul" {

@@ -1,0 +1,387 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"meshlab.dev/meshlab/terraform"
+	"meshlab.dev/meshlab/terraform/standin"
+)
+
+func newCloudPlan() *cobra.Command {
+	var f cloudFlags
+	c := &cobra.Command{
+		Use:   "plan [NAME]",
+		Short: "What would be made in Azure, and what it costs by the hour; makes nothing",
+		Long: `Look at the login and the quota, and say what 'meshlab cloud up' with the same
+flags would make, with an estimate of its cost by the hour. Nothing is made. What
+is written stays in the lab's folder, ~/.local/state/meshlab/cloud/NAME.`,
+		Example: `  meshlab cloud plan --from 198.51.100.7
+  meshlab cloud plan --from 198.51.100.7 --clusters ovs --nodes 3 --output json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := f.begin(c, args)
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			plan, err := r.lab.Plan(c.Context(), r.prices)
+			if err != nil {
+				return err
+			}
+			r.p.stop()
+			if wantJSON(c) {
+				return printPlanJSON(c.OutOrStdout(), plan, r.prices)
+			}
+			printPlan(c.OutOrStdout(), plan, r.prices, r.settings)
+			return nil
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func newCloudUp() *cobra.Command {
+	var f cloudFlags
+	var yes bool
+	c := &cobra.Command{
+		Use:   "up [NAME]",
+		Short: "Make the clusters in Azure, after saying what they cost",
+		Long: `Make a lab in Azure: it says what will be made and what that costs, asks, and
+makes it. When something fails half-way, or on Ctrl-C, it says what exists by
+then and costs money; 'meshlab cloud up' goes on from there, 'meshlab cloud down'
+removes it. Ctrl-C waits until Terraform has written down what it began.
+
+--ttl: a workflow in Azure deletes the lab at that time, with an identity that
+may delete this lab and nothing else. It does not need this machine.
+The state, the SSH key and the kubeconfig are in ~/.local/state/meshlab/cloud/NAME,
+for you alone; with --backend-config the state is in a backend of yours.`,
+		Example: `  meshlab cloud up --from 198.51.100.7 --ttl 3h
+  meshlab cloud up --from 198.51.100.7 --clusters aks --yes
+  meshlab cloud up --from 198.51.100.7 --backend-config storage_account_name=mine --backend-config container_name=labs --backend-config key=lab1
+  meshlab cloud up rehearsal --from 198.51.100.7 --stand-in /tmp/cloud.json --yes`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !yes && !term.IsTerminal(int(os.Stdin.Fd())) {
+				return usageError{errors.New("nobody can be asked whether to go on: give --yes")}
+			}
+			r, err := f.begin(c, args)
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			return r.up(c, yes)
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask, make it")
+	return c
+}
+
+// cloudRun is one run of a verb over a lab in the cloud.
+type cloudRun struct {
+	settings terraform.Settings
+	prices   terraform.Prices
+	lab      *terraform.Lab
+	p        *progress
+}
+
+// begin looks at everything that plan and up need, and opens the lab.
+func (f *cloudFlags) begin(c *cobra.Command, args []string) (*cloudRun, error) {
+	outliveReader()
+	name, err := cloudName(args)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := terraform.Find(); err != nil {
+		return nil, err
+	}
+	r := &cloudRun{}
+	if r.settings, err = f.settings(c, name, time.Now()); err != nil {
+		return nil, err
+	}
+	if r.prices, err = terraform.LoadPrices(); err != nil {
+		return nil, err
+	}
+	environment, found, err := preflight(c.Context(), r.settings, r.prices)
+	if err != nil {
+		return nil, err
+	}
+	r.p = newProgress(os.Stderr)
+	for _, line := range found {
+		r.p.line("%s", line)
+	}
+	if r.lab, err = openCloud(c, r.settings, environment); err != nil {
+		r.p.stop()
+		return nil, err
+	}
+	r.settings = r.lab.Settings
+	r.p.line("terraform %s, folder %s", r.lab.Version, cloudDir(name))
+	r.p.start("plan")
+	return r, nil
+}
+
+func (r *cloudRun) close() {
+	r.p.stop()
+	r.lab.Close()
+}
+
+func (r *cloudRun) up(c *cobra.Command, yes bool) error {
+	ctx := c.Context()
+	plan, err := r.lab.Plan(ctx, r.prices)
+	if err != nil {
+		return r.failed(ctx, err)
+	}
+	r.p.stop()
+	if !wantJSON(c) {
+		printPlan(c.OutOrStdout(), plan, r.prices, r.settings)
+	}
+	if !plan.Empty() {
+		if !yes {
+			if err := confirm(ctx, c.InOrStdin(), c.OutOrStdout()); err != nil {
+				return err
+			}
+		}
+		r.p = newProgress(os.Stderr)
+		err := r.lab.Apply(ctx, r.event("made"))
+		r.p.stop()
+		if err != nil {
+			return r.failed(ctx, err)
+		}
+	}
+	access, err := r.lab.Access(ctx)
+	if err != nil {
+		return err
+	}
+	items, err := r.lab.Exists(ctx, r.prices)
+	if err != nil {
+		return err
+	}
+	if wantJSON(c) {
+		return printStatusJSON(c.OutOrStdout(), r.settings, items, access)
+	}
+	printAccess(c.OutOrStdout(), r.settings, access, r.lab.SSHKey())
+	printCost(c.OutOrStdout(), items, r.prices)
+	fmt.Fprintf(c.OutOrStdout(), "Remove it: meshlab cloud down %s\n", r.settings.Name)
+	return nil
+}
+
+// failed says why, and what exists by then and costs money.
+func (r *cloudRun) failed(ctx context.Context, err error) error {
+	r.p.stop()
+	var b strings.Builder
+	items, listErr := r.lab.Exists(context.WithoutCancel(ctx), r.prices)
+	switch {
+	case listErr != nil:
+		fmt.Fprintf(&b, "\nWhat exists cannot be told: %v\nLook yourself: az resource list --resource-group meshlab-%s --output table", listErr, r.settings.Name)
+	case len(items) == 0:
+		b.WriteString("\nNothing exists, nothing costs.")
+	default:
+		fmt.Fprintf(&b, "\nThis exists now:\n")
+		printItems(&b, items)
+		printCost(&b, items, r.prices)
+		fmt.Fprintf(&b, "What was being made when it stopped may exist too; `down` removes it with the group.\nGo on: meshlab cloud up %s\nRemove it: meshlab cloud down %s", r.settings.Name, r.settings.Name)
+	}
+	return fmt.Errorf("lab %s: %w%s", r.settings.Name, err, b.String())
+}
+
+// event shows what happens to resources.
+func (r *cloudRun) event(done string) func(terraform.Event) {
+	p := r.p
+	return func(e terraform.Event) {
+		switch e.Kind {
+		case terraform.Started:
+			p.start(e.Address)
+		case terraform.Done:
+			p.finish(e.Address, done, e.Elapsed)
+		case terraform.Failed:
+			p.finish(e.Address, "FAILED", e.Elapsed)
+		}
+	}
+}
+
+// confirm asks, and fails unless the answer is yes.
+func confirm(ctx context.Context, in io.Reader, out io.Writer) error {
+	fmt.Fprint(out, "Go on? Only yes is taken for a yes: ")
+	answer := make(chan string, 1)
+	go func() {
+		text, _ := bufio.NewReader(in).ReadString('\n')
+		answer <- strings.TrimSpace(text)
+	}()
+	select {
+	case <-ctx.Done():
+		return errors.New("interrupted; nothing was made")
+	case text := <-answer:
+		if text != "yes" {
+			return errors.New("not done, as it was not wanted; nothing was made")
+		}
+		return nil
+	}
+}
+
+func newCloudStatus() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [NAME]",
+		Short: "What exists in Azure, and what it costs by the hour",
+		Long: `List what Terraform's state says that exists, what each costs by the hour, when
+the lab deletes itself, and how to reach it. Azure itself is not asked.`,
+		Example: "  meshlab cloud status\n  meshlab cloud status --output json | jq .usd_per_hour",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := cloudName(args)
+			if err != nil {
+				return err
+			}
+			s, err := terraform.LoadSettings(cloudDir(name))
+			if errors.Is(err, terraform.ErrNoLab) {
+				return fmt.Errorf("lab %s: %w; `meshlab cloud up` makes one", name, err)
+			}
+			if err != nil {
+				return err
+			}
+			prices, err := terraform.LoadPrices()
+			if err != nil {
+				return err
+			}
+			lab, err := openCloud(c, s, nil)
+			if err != nil {
+				return err
+			}
+			defer lab.Close()
+			items, err := lab.Exists(c.Context(), prices)
+			if err != nil {
+				return err
+			}
+			access, err := lab.Access(c.Context())
+			if err != nil {
+				return err
+			}
+			if wantJSON(c) {
+				return printStatusJSON(c.OutOrStdout(), s, items, access)
+			}
+			printItems(c.OutOrStdout(), items)
+			if len(items) > 0 {
+				printAccess(c.OutOrStdout(), s, access, lab.SSHKey())
+			}
+			printCost(c.OutOrStdout(), items, prices)
+			return nil
+		},
+	}
+}
+
+func newCloudDown() *cobra.Command {
+	var unlock string
+	c := &cobra.Command{
+		Use:   "down [NAME]",
+		Short: "Remove everything from Azure, and see that nothing remains",
+		Long: `Remove a lab from Azure, whatever state an earlier run has left it in: what was
+interrupted, what failed, what has deleted itself by --ttl. When Terraform cannot
+delete resource by resource, the lab's group goes as a whole. Afterwards Azure is
+asked whether the group is gone (with az; without it, that is said). Then the
+lab's folder goes too. Removing a lab that is not there is no error.`,
+		Example: "  meshlab cloud down\n  meshlab cloud down mine --unlock 6f1c2a9e-0d7b-4b5e-9a51-0d6f6a2f7b11",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			outliveReader()
+			name, err := cloudName(args)
+			if err != nil {
+				return err
+			}
+			s, err := terraform.LoadSettings(cloudDir(name))
+			if errors.Is(err, terraform.ErrNoLab) {
+				fmt.Fprintf(c.OutOrStdout(), "There is no lab %s in the cloud; nothing to do.\n", name)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return cloudDown(c, s, unlock)
+		},
+	}
+	c.Flags().StringVar(&unlock, "unlock", "", "take away this lock of the state first, which a run that died has left")
+	return c
+}
+
+func cloudDown(c *cobra.Command, s terraform.Settings, unlock string) error {
+	ctx := c.Context()
+	// The quota does not matter: nothing is asked for.
+	environment, found, err := preflight(ctx, terraform.Settings{StandIns: s.StandIns}, terraform.Prices{})
+	if err != nil {
+		return err
+	}
+	p := newProgress(os.Stderr)
+	defer p.stop()
+	p.line("%s", found[0])
+	lab, err := openCloud(c, s, environment)
+	if err != nil {
+		return err
+	}
+	defer lab.Close()
+	r := &cloudRun{settings: s, lab: lab, p: p}
+	if r.prices, err = terraform.LoadPrices(); err != nil {
+		return err
+	}
+	if unlock != "" {
+		if err := lab.Unlock(ctx, unlock); err != nil {
+			return err
+		}
+	}
+	if err := lab.Destroy(ctx, r.event("removed")); err != nil {
+		return r.failed(ctx, err)
+	}
+	p.stop()
+	verified, err := gone(ctx, s)
+	if err != nil {
+		return fmt.Errorf("lab %s is out of Terraform's state, but %w", s.Name, err)
+	}
+	if err := lab.Forget(); err != nil {
+		return fmt.Errorf("remove the lab's folder: %w", err)
+	}
+	if wantJSON(c) {
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"removed": s.Name, "verified": verified})
+	}
+	fmt.Fprintf(c.OutOrStdout(), "Lab %s is removed; %s.\n", s.Name, verified)
+	return nil
+}
+
+// gone asks the cloud itself whether anything of a lab remains, and says what it
+// answers. Terraform's state is only what Terraform knows.
+func gone(ctx context.Context, s terraform.Settings) (string, error) {
+	if s.StandIns != "" {
+		state, err := standin.Cloud{Path: s.StandIns}.Load()
+		if err != nil {
+			return "", err
+		}
+		for _, r := range state.Resources {
+			if strings.Contains(r.ID, "/resourceGroups/meshlab-"+s.Name) {
+				return "", fmt.Errorf("the stand-in cloud still holds %s", r.ID)
+			}
+		}
+		return "the stand-in cloud holds nothing of it", nil
+	}
+	az, err := exec.LookPath("az")
+	if err != nil {
+		return "Azure was not asked, as az is not on the PATH", nil
+	}
+	for _, group := range []string{"meshlab-" + s.Name, "meshlab-" + s.Name + "-aks-nodes"} {
+		var there bool
+		if err := askAz(ctx, az, &there, "group", "exists", "--name", group); err != nil {
+			return "", err
+		}
+		if there {
+			return "", fmt.Errorf("Azure still has its group %s, which may cost: az group delete --name %s", group, group)
+		}
+	}
+	return "Azure has no group of it any more", nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"meshlab.dev/meshlab/terraform"
+)
+
+func printPlan(w io.Writer, plan terraform.Plan, prices terraform.Prices, s terraform.Settings) {
+	if plan.Empty() {
+		fmt.Fprintf(w, "Lab %s is as it should be; nothing to make.\n", s.Name)
+		return
+	}
+	for _, part := range []struct {
+		title string
+		items []terraform.Item
+	}{{"To make", plan.Create}, {"To change", plan.Change}, {"To remove", plan.Delete}} {
+		if len(part.items) > 0 {
+			fmt.Fprintf(w, "%s in %s (%d):\n", part.title, s.Location, len(part.items))
+			printItems(w, part.items)
+		}
+	}
+	printCost(w, plan.Create, prices)
+	switch {
+	case s.Expires != nil:
+		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", s.Expires.Local().Format("2006-01-02 15:04 MST"))
+	default:
+		fmt.Fprintln(w, "It costs until you remove it: there is no --ttl.")
+	}
+}
+
+// printItems lists resources, with the cost of those that cost.
+func printItems(w io.Writer, items []terraform.Item) {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, i := range items {
+		usd, text := 0.0, ""
+		for _, c := range i.Costs {
+			usd += c.USD
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%d x %s", c.Count, c.What)
+			if !c.Known {
+				text += " (no price known)"
+			}
+		}
+		if text == "" {
+			fmt.Fprintf(t, "  %s\t\t\n", i.Address)
+			continue
+		}
+		fmt.Fprintf(t, "  %s\t%.4f USD/h\t%s\n", i.Address, usd, text)
+	}
+	t.Flush()
+}
+
+func printCost(w io.Writer, items []terraform.Item, prices terraform.Prices) {
+	usd, complete := terraform.Sum(items)
+	about := "about"
+	if !complete {
+		about = "at least"
+	}
+	fmt.Fprintf(w, "Cost: %s %.2f USD an hour, %.2f a day, and traffic. An estimate by prices of %s as of %s, without tax.\n", about, usd, 24*usd, prices.Region, prices.Date)
+}
+
+func printAccess(w io.Writer, s terraform.Settings, a terraform.Access, key string) {
+	fmt.Fprintf(w, "Resource group: %s, registry: %s\n", a.ResourceGroup, a.Registry)
+	if a.Kubeconfig != "" {
+		fmt.Fprintf(w, "AKS with Consul: export KUBECONFIG=%s\n", a.Kubeconfig)
+	}
+	switch {
+	case a.SSH != "":
+		fmt.Fprintf(w, "Open vSwitch, its kubeconfig: ssh -i %s %s sudo cat /etc/kubernetes/admin.conf\n", key, a.SSH)
+	case a.Bastion != "" && a.Machine != "":
+		fmt.Fprintf(w, "Open vSwitch, by Bastion: az network bastion ssh --name %s --resource-group %s --target-resource-id %s --auth-type ssh-key --username meshlab --ssh-key %s\n", a.Bastion, a.ResourceGroup, a.Machine, key)
+	}
+	if s.Expires != nil {
+		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", s.Expires.Local().Format("2006-01-02 15:04 MST"))
+	}
+}
+
+// cloudStatus is a lab in the cloud as JSON.
+type cloudStatus struct {
+	Name      string           `json:"name"`
+	StandIns  string           `json:"stand_ins,omitempty"` // then nothing of this is real
+	Expires   *time.Time       `json:"expires,omitempty"`
+	Resources []terraform.Item `json:"resources"`
+	USD       float64          `json:"usd_per_hour"`
+	Complete  bool             `json:"all_prices_known"`
+	Access    terraform.Access `json:"access"`
+}
+
+func printStatusJSON(w io.Writer, s terraform.Settings, items []terraform.Item, a terraform.Access) error {
+	usd, complete := terraform.Sum(items)
+	return json.NewEncoder(w).Encode(cloudStatus{s.Name, s.StandIns, s.Expires, items, usd, complete, a})
+}
+
+func printPlanJSON(w io.Writer, plan terraform.Plan, prices terraform.Prices) error {
+	usd, complete := terraform.Sum(plan.Create)
+	return json.NewEncoder(w).Encode(map[string]any{
+		"create": plan.Create, "change": plan.Change, "delete": plan.Delete,
+		"usd_per_hour": usd, "all_prices_known": complete, "prices_of": prices.Date,
+	})
+}
