@@ -68,7 +68,7 @@ type Hop struct {
 }
 
 // Send sends a packet from a host and follows it, and its copies, to the
-// hosts. A packet that meets more than maxDepth switches is an error.
+// hosts. A packet that meets switches again and again is an error.
 func (n *Network) Send(host string, p Packet) (Sent, error) {
 	at, ok := n.hosts[host]
 	if !ok {
@@ -85,9 +85,10 @@ func (n *Network) Inject(at Port, p Packet) (Sent, error) {
 		at Port
 		p  Packet
 	}
+	most := 2*len(n.switches) + maxDepth // generous: what is flooded meets each once
 	for queue := []arrival{{at, p}}; len(queue) > 0; queue = queue[1:] {
-		if len(sent.Hops) > maxDepth {
-			return sent, fmt.Errorf("send %v into %s: it met more than %d switches; the network has a loop", p, at, maxDepth)
+		if len(sent.Hops) > most {
+			return sent, fmt.Errorf("send %v into %s: it met %d switches, of %d that there are; the network has a loop", p, at, most, len(n.switches))
 		}
 		next := queue[0]
 		s, ok := n.switches[next.at.Switch]

@@ -58,13 +58,11 @@ func ends(lab *topo.Lab, l topo.Link) (a, b shape.End) {
 }
 
 // layTrunks lays the cables of links between bridges of one Open vSwitch that
-// the lab file gives a character. The others are patch ports, without a device
-// that anything could be done to.
+// have one from the start. The others are patch ports, without a device that
+// anything could be done to.
 func (r *raising) layTrunks() error {
-	for i, l := range r.lab.Links {
-		if !betweenBridges(r.lab, l) || l.Character == (topo.Character{}) {
-			continue
-		}
+	for i := range cabled(r.lab) {
+		l := r.lab.Links[i]
 		if err := link.Pair(patchName(l.A), patchName(l.B), l.MTU); err != nil {
 			return err
 		}

@@ -19,10 +19,11 @@ func instanceOf(lab *topo.Lab, name string) ovs.Instance {
 
 // bridges plans a bridge for every switch of the lab. Cables to hosts end in
 // the bridge under the host's name; links between switches are patch ports, or
-// devices where switches are isolated or the link has a character.
+// devices where switches are isolated or the link is a cable all the same.
 func bridges(lab *topo.Lab) []ovs.Bridge {
 	at := map[string]int{}
 	var all []ovs.Bridge
+	cable := cabled(lab)
 	for _, n := range lab.Nodes {
 		if n.Kind == topo.KindSwitch {
 			at[n.Name] = len(all)
@@ -34,11 +35,11 @@ func bridges(lab *topo.Lab) []ovs.Bridge {
 		b := &all[at[e.Node]]
 		b.Ports = append(b.Ports, p)
 	}
-	for _, l := range lab.Links {
+	for i, l := range lab.Links {
 		_, aSwitch := at[l.A.Node]
 		_, bSwitch := at[l.B.Node]
 		switch {
-		case aSwitch && bSwitch && (lab.Switches == topo.SwitchesIsolated || l.Character != (topo.Character{})):
+		case aSwitch && bSwitch && (lab.Switches == topo.SwitchesIsolated || cable[i]):
 			add(l.A, ovs.Port{Name: patchName(l.A)})
 			add(l.B, ovs.Port{Name: patchName(l.B)})
 		case aSwitch && bSwitch:
@@ -49,6 +50,32 @@ func bridges(lab *topo.Lab) []ovs.Bridge {
 		case bSwitch:
 			add(l.B, ovs.Port{Name: l.A.Node})
 		}
+	}
+	return all
+}
+
+// maxPatched is how many bridges in a row patch ports may join. Open vSwitch
+// follows a frame through 64 and drops it then (MAX_DEPTH in
+// ofproto/ofproto-dpif-xlate.c, 3.1); groups and learned flows of one bridge are
+// counted there too.
+const maxPatched = 60
+
+// cabled tells which links between bridges of one Open vSwitch, by index, are
+// cables from the start: those that the lab file gives a character, which a
+// patch port has no device for, and some in a lab where a frame would pass more
+// bridges in one go than Open vSwitch follows it through.
+func cabled(lab *topo.Lab) map[int]bool {
+	all := map[int]bool{}
+	if lab.Switches == topo.SwitchesIsolated {
+		return all
+	}
+	for i, l := range lab.Links {
+		if betweenBridges(lab, l) && l.Character != (topo.Character{}) {
+			all[i] = true
+		}
+	}
+	for _, i := range topo.BreakUp(lab, maxPatched) {
+		all[i] = true
 	}
 	return all
 }
