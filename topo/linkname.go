@@ -21,16 +21,23 @@ func (l *Lab) LinkNames() []string {
 	return all
 }
 
+// maxNamed is how many links an error lists: a large lab has thousands.
+const maxNamed = 30
+
 // FindLink returns the index of the link of that name: its two ends in either
-// order, each with its interface or without. The error lists the links.
+// order, each with its interface or without. The error lists links that there
+// are.
 func (l *Lab) FindLink(name string) (int, error) {
 	found := l.linksCalled(name)
 	if len(found) == 1 {
 		return found[0], nil
 	}
-	all := l.LinkNames()
 	if len(found) == 0 {
-		return 0, fmt.Errorf("lab %s has no link %s: it has %s", l.Name, quote(name), strings.Join(all, ", "))
+		all, more := l.LinkNames(), ""
+		if len(all) > maxNamed {
+			all, more = all[:maxNamed], fmt.Sprintf(" and %d more", len(all)-maxNamed)
+		}
+		return 0, fmt.Errorf("lab %s has no link %s: it has %s%s", l.Name, quote(name), strings.Join(all, ", "), more)
 	}
 	var several []string
 	for _, i := range found {

@@ -96,7 +96,7 @@ func TestFaultVerb(t *testing.T) {
 		}{
 			{[]string{"kill", "s1"}, exitFailed, []string{"one process, ovs-vswitchd", "switches: isolated"}},
 			{[]string{"kill", "payment"}, exitFailed, []string{"no process and no node", "payments"}},
-			{[]string{"cut", "h1-h2"}, exitFailed, []string{"no such link", "h1-s1"}},
+			{[]string{"cut", "h1-h2"}, exitFailed, []string{`no link "h1-h2"`, "h1-s1"}},
 			{[]string{"partition", "s1,s2", "s2"}, exitUsage, []string{"s2 is in both groups"}},
 			{[]string{"partition", "s1", "s2"}, exitFailed, []string{"s3 would still join them"}},
 			{[]string{"degrade", "h1-s1"}, exitUsage, []string{"state delay, jitter, loss or bandwidth"}},

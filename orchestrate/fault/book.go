@@ -18,7 +18,7 @@ type Entry struct {
 	scenarios.Fault
 	scenarios.FaultTimes
 	Processes []string   `json:"processes,omitempty"` // that are killed or paused
-	Links     []string   `json:"links,omitempty"`     // NODE-NODE, that are cut or degraded
+	Links     []string   `json:"links,omitempty"`     // as topo.Lab.LinkNames has them, that are cut or degraded
 	Until     *time.Time `json:"until,omitempty"`     // when it ends by itself; nil: it does not
 	Error     string     `json:"error,omitempty"`     // why it could not be undone
 }
@@ -49,6 +49,8 @@ var (
 type Book struct {
 	actor Actor
 
+	changing sync.RWMutex // for reading: a fault begins; taken before the others
+
 	mu   sync.Mutex
 	last int
 	all  []*entry // by ID
@@ -69,6 +71,8 @@ func NewBook(a Actor) *Book { return &Book{actor: a} }
 // Begin breaks what is planned, until its time is over or End is called. Its
 // error matches ErrStruck when something of it is broken already.
 func (b *Book) Begin(ctx context.Context, s Strike) (Entry, error) {
+	b.changing.RLock()
+	defer b.changing.RUnlock()
 	e := &entry{names: s.Names()}
 	e.ending.Lock() // nobody ends what has not begun
 	defer e.ending.Unlock()
@@ -99,16 +103,8 @@ func (b *Book) Begin(ctx context.Context, s Strike) (Entry, error) {
 func (b *Book) enter(e *entry, s Strike) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, o := range b.all {
-		if !o.On() {
-			continue
-		}
-		for _, name := range e.names {
-			if !slices.Contains(o.names, name) {
-				continue
-			}
-			return fmt.Errorf("%s: %w, %d (%s); `meshlab fault undo %d` ends that", name, ErrStruck, o.ID, o.Fault, o.ID)
-		}
+	if err := b.struck(e.names...); err != nil {
+		return err
 	}
 	for len(b.all) >= kept && !b.all[0].On() {
 		b.all = b.all[1:]
@@ -117,10 +113,40 @@ func (b *Book) enter(e *entry, s Strike) error {
 	e.Entry = Entry{ID: b.last, Fault: s.Fault, Processes: s.Processes}
 	e.Began = time.Now() // about; it is on as soon as it is in the book
 	for _, l := range s.Links {
-		e.Links = append(e.Links, LinkName(l))
+		e.Links = append(e.Links, l.Name)
 	}
 	b.all = append(b.all, e)
 	return nil
+}
+
+// struck tells by which fault something is broken. The caller holds the book's
+// lock.
+func (b *Book) struck(names ...string) error {
+	for _, o := range b.all {
+		if !o.On() {
+			continue
+		}
+		for _, name := range names {
+			if slices.Contains(o.names, name) {
+				return fmt.Errorf("%s: %w, %d (%s); `meshlab fault undo %d` ends that", name, ErrStruck, o.ID, o.Fault, o.ID)
+			}
+		}
+	}
+	return nil
+}
+
+// Change calls do, which changes something of the lab, while no fault begins.
+// Its error is do's, or matches ErrStruck when that is broken.
+func (b *Book) Change(name string, do func() error) error {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	b.mu.Lock()
+	err := b.struck(name)
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return do()
 }
 
 // End mends what a fault has broken, and tells when it began and ended. One

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -139,5 +140,47 @@ func TestFaultThatCannotBegin(t *testing.T) {
 	a.begin = nil
 	if _, err := b.Begin(t.Context(), strike(scenarios.Kill, "web", 0)); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// What a fault has broken is changed by nobody else, and nothing begins while
+// somebody changes.
+func TestChange(t *testing.T) {
+	a := &actor{}
+	b := NewBook(a)
+	e, err := b.Begin(t.Context(), strike(scenarios.Cut, "s1-s2", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	change := func() error { changed++; return nil }
+	if err := b.Change("s1-s2", change); !errors.Is(err, ErrStruck) || !strings.Contains(err.Error(), "meshlab fault undo 1") || changed != 0 {
+		t.Errorf("under a fault: %v, and it was changed %d times", err, changed)
+	}
+	if err := b.Change("s2-s3", change); err != nil || changed != 1 {
+		t.Errorf("another one: %v", err)
+	}
+	if _, err := b.End(t.Context(), e.ID); err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan error)
+	err = b.Change("s1-s2", func() error {
+		go func() {
+			_, err := b.Begin(t.Context(), strike(scenarios.Cut, "s1-s2", 0))
+			begun <- err
+		}()
+		for range 10_000 { // so that it would have begun, if it could
+			runtime.Gosched()
+		}
+		if a.String() != "" {
+			t.Error("a fault began in the middle of a change")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("after the fault: %v", err)
+	}
+	if err := <-begun; err != nil || a.String() != "s1-s2" {
+		t.Errorf("after the change: %v, broken: %q", err, a)
 	}
 }

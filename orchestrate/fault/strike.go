@@ -18,21 +18,24 @@ type Process struct {
 // Strike is what a fault does to a lab.
 type Strike struct {
 	Fault     scenarios.Fault
-	Processes []string    // that are killed or paused
-	Links     []topo.Link // that are cut or degraded
+	Processes []string // that are killed or paused
+	Links     []Link   // that are cut or degraded
+}
+
+// Link is a link of the lab.
+type Link struct {
+	Index int    // in topo.Lab.Links
+	Name  string // of topo.Lab.LinkNames
 }
 
 // Names lists what is struck, for people and for comparison.
 func (s Strike) Names() []string {
 	names := slices.Clone(s.Processes)
 	for _, l := range s.Links {
-		names = append(names, LinkName(l))
+		names = append(names, l.Name)
 	}
 	return names
 }
-
-// LinkName is a link as it is named in faults, NODE-NODE.
-func LinkName(l topo.Link) string { return l.A.Node + "-" + l.B.Node }
 
 // switchProcess is the one process that all switches of a lab share.
 const switchProcess = "ovs-vswitchd"
@@ -50,9 +53,9 @@ func Plan(lab *topo.Lab, processes []Process, f scenarios.Fault) (Strike, error)
 	case scenarios.Kill, scenarios.Pause:
 		s.Processes, s.Links, err = struck(lab, processes, f.Target)
 	case scenarios.Cut, scenarios.Degrade:
-		var l topo.Link
-		if l, err = link(lab, f.Target); err == nil {
-			s.Links = []topo.Link{l}
+		var i int
+		if i, err = lab.FindLink(f.Target); err == nil {
+			s.Links = links(lab, func(at int, _ topo.Link) bool { return at == i })
 		}
 	case scenarios.Partition:
 		s.Links, err = between(lab, f.Groups[0], f.Groups[1])
@@ -64,7 +67,7 @@ func Plan(lab *topo.Lab, processes []Process, f scenarios.Fault) (Strike, error)
 }
 
 // struck are the processes and links that go when a target does.
-func struck(lab *topo.Lab, processes []Process, target string) (names []string, links []topo.Link, err error) {
+func struck(lab *topo.Lab, processes []Process, target string) (names []string, gone []Link, err error) {
 	for _, p := range processes { // the narrowest first: a service may have the name of its host
 		if p.Name == target {
 			return []string{target}, nil, nil
@@ -88,12 +91,8 @@ func struck(lab *topo.Lab, processes []Process, target string) (names []string, 
 		}
 		return names, nil, nil
 	}
-	for _, l := range lab.Links { // a machine that is off or stands still answers nobody
-		if l.A.Node == target || l.B.Node == target {
-			links = append(links, l)
-		}
-	}
-	return names, links, nil
+	// A machine that is off or stands still answers nobody.
+	return names, links(lab, func(_ int, l topo.Link) bool { return l.A.Node == target || l.B.Node == target }), nil
 }
 
 // targets are what can be killed or paused.
@@ -110,32 +109,21 @@ func targets(lab *topo.Lab, processes []Process) []string {
 	return all
 }
 
-// link finds a link by the names of its ends, in either order. Names may hold
-// hyphens too.
-func link(lab *topo.Lab, name string) (topo.Link, error) {
-	var found, all []topo.Link
-	for _, l := range lab.Links {
-		if name == l.A.Node+"-"+l.B.Node || name == l.B.Node+"-"+l.A.Node {
-			found = append(found, l)
+// links are those of a lab for which is tells true.
+func links(lab *topo.Lab, is func(index int, l topo.Link) bool) []Link {
+	var all []Link
+	names := lab.LinkNames()
+	for i, l := range lab.Links {
+		if is(i, l) {
+			all = append(all, Link{Index: i, Name: names[i]})
 		}
-		all = append(all, l)
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		var names []string
-		for _, l := range all {
-			names = append(names, LinkName(l))
-		}
-		return topo.Link{}, fmt.Errorf("lab %s has no such link: it has %s", lab.Name, list(names))
-	}
-	return topo.Link{}, fmt.Errorf("lab %s has %d links between these two", lab.Name, len(found))
+	return all
 }
 
 // between lists the links that join two groups of switches. It is an error
 // when there is none, or when another switch joins the groups all the same.
-func between(lab *topo.Lab, a, b []string) ([]topo.Link, error) {
+func between(lab *topo.Lab, a, b []string) ([]Link, error) {
 	kinds := map[string]topo.Kind{}
 	var switches []string
 	for _, n := range lab.Nodes {
@@ -152,16 +140,15 @@ func between(lab *topo.Lab, a, b []string) ([]topo.Link, error) {
 			return nil, fmt.Errorf("%s is a host, and hosts follow their switch: name that", name)
 		}
 	}
-	var cut []topo.Link
 	rest := map[string][]string{}
-	for _, l := range lab.Links {
+	cut := links(lab, func(_ int, l topo.Link) bool {
 		x, y := l.A.Node, l.B.Node
 		if slices.Contains(a, x) && slices.Contains(b, y) || slices.Contains(a, y) && slices.Contains(b, x) {
-			cut = append(cut, l)
-			continue
+			return true
 		}
 		rest[x], rest[y] = append(rest[x], y), append(rest[y], x)
-	}
+		return false
+	})
 	if way := detour(rest, a, b); way != "" {
 		return nil, fmt.Errorf("%s would still join them: put it into one of the groups", way)
 	}

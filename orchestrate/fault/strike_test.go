@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ import (
 // line is a lab of three switches in a row, with a host at each end.
 func line(switches topo.Switches) *topo.Lab {
 	end := func(n string) topo.Endpoint { return topo.Endpoint{Node: n} }
+	port := func(n string, number uint32) topo.Endpoint {
+		return topo.Endpoint{Node: n, Interface: fmt.Sprint(number), Port: number}
+	}
 	return &topo.Lab{
 		Name: "line", Switches: switches,
 		Nodes: []topo.Node{
@@ -20,7 +24,7 @@ func line(switches topo.Switches) *topo.Lab {
 			{Name: "s1", Kind: topo.KindSwitch}, {Name: "s2", Kind: topo.KindSwitch}, {Name: "s3", Kind: topo.KindSwitch},
 		},
 		Links: []topo.Link{
-			{A: end("h1"), B: end("s1")}, {A: end("s1"), B: end("s2")}, {A: end("s2"), B: end("s3")}, {A: end("s3"), B: end("h-2")},
+			{A: end("h1"), B: end("s1")}, {A: port("s1", 2), B: port("s2", 1)}, {A: end("s2"), B: end("s3")}, {A: end("s3"), B: end("h-2")},
 		},
 	}
 }
@@ -54,9 +58,10 @@ func TestPlan(t *testing.T) {
 		"a switch of its own":   {fault: kill("s1"), isolated: true, want: "ovs-vswitchd@s1"},
 		"nothing":               {fault: kill("wbe"), err: "kill wbe: lab line has no process and no node of that name: it has controller, web, consul@h1, db, ovs-vswitchd, h1, h-2"},
 		"a link":                {fault: cut("s1-s2"), want: "s1-s2"},
+		"a link with its ports": {fault: cut("s2:1-s1:2"), want: "s1-s2"},
 		"a link, the other way": {fault: cut("s2-s1"), want: "s1-s2"},
 		"a host with a hyphen":  {fault: cut("h-2-s3"), want: "s3-h-2"},
-		"no link":               {fault: cut("h1-s2"), err: "cut h1-s2: lab line has no such link: it has h1-s1, s1-s2, s2-s3, s3-h-2"},
+		"no link":               {fault: cut("h1-s2"), err: "cut h1-s2: lab line has no link \"h1-s2\": it has h1-s1, s1-s2, s2-s3, s3-h-2"},
 		"a slow link":           {fault: scenarios.Fault{Kind: scenarios.Degrade, Target: "h1-s1", Delay: time.Second}, want: "h1-s1"},
 		"a link like any other": {fault: scenarios.Fault{Kind: scenarios.Degrade, Target: "h1-s1"}, err: "state delay, jitter, loss or bandwidth"},
 		"a partition":           {fault: part("s1", "s2,s3"), want: "s1-s2"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -24,7 +23,7 @@ func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.C
 	if s.Fault.Kind == scenarios.Degrade {
 		return b.degrade(ctx, s)
 	}
-	var done []topo.Link
+	var done []fault.Link
 	undo = func(ctx context.Context) error {
 		var errs []error
 		for _, l := range done {
@@ -43,9 +42,6 @@ func (b breaker) links(ctx context.Context, s fault.Strike) (undo func(context.C
 
 // degrade gives links another character: what the fault does not state stays.
 func (b breaker) degrade(ctx context.Context, s fault.Strike) (undo func(context.Context) error, err error) {
-	b.mu.Lock()
-	lab := b.lab
-	b.mu.Unlock()
 	before := map[int]topo.Character{}
 	undo = func(ctx context.Context) error {
 		var errs []error
@@ -56,18 +52,17 @@ func (b breaker) degrade(ctx context.Context, s fault.Strike) (undo func(context
 		return errors.Join(errs...)
 	}
 	for _, l := range s.Links {
-		i := slices.Index(lab.Links, l)
 		b.shaping.mu.Lock()
-		to := s.Fault.On(b.shaping.now[i])
+		to := s.Fault.On(b.shaping.now[l.Index])
 		b.shaping.mu.Unlock()
 		if err := to.Check(); err != nil {
-			return undo, fmt.Errorf("link %s: %w", fault.LinkName(l), err)
+			return undo, fmt.Errorf("link %s: %w", l.Name, err)
 		}
-		was, err := b.SetCharacter(ctx, i, to)
+		was, err := b.SetCharacter(ctx, l.Index, to)
 		if err != nil {
 			return undo, err
 		}
-		before[i] = was
+		before[l.Index] = was
 	}
 	return undo, nil
 }
@@ -75,21 +70,22 @@ func (b breaker) degrade(ctx context.Context, s fault.Strike) (undo func(context
 // setLink makes a link carry nothing, or frames again. The host at the end of
 // a cable keeps its addresses and sees no carrier. Where a link ends in a
 // device at its switch, one end is enough.
-func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
+func (b breaker) setLink(ctx context.Context, at fault.Link, carries bool) error {
 	b.mu.Lock()
 	lab := b.lab
 	b.mu.Unlock()
+	l := lab.Links[at.Index]
 	for _, ends := range [][2]topo.Endpoint{{l.A, l.B}, {l.B, l.A}} {
-		if host, at := ends[0], ends[1]; host.Port == 0 { // its switch's end has its name
-			return setDevice(link.End{NetNS: instanceOf(lab, at.Node).Name, Device: host.Node}, carries)
+		if host, sw := ends[0], ends[1]; host.Port == 0 { // its switch's end has its name
+			return setDevice(link.End{NetNS: instanceOf(lab, sw.Node).Name, Device: host.Node}, carries)
 		}
 	}
-	if lab.Switches == topo.SwitchesIsolated || b.isWired(slices.Index(lab.Links, l)) {
+	if lab.Switches == topo.SwitchesIsolated || b.isWired(at.Index) {
 		return setDevice(link.End{NetNS: instanceOf(lab, l.A.Node).Name, Device: patchName(l.A)}, carries)
 	}
 	db, err := ovs.Shared().Open(ctx)
 	if err != nil {
-		return fmt.Errorf("link %s: %w", fault.LinkName(l), err)
+		return fmt.Errorf("link %s: %w", at.Name, err)
 	}
 	defer db.Close()
 	set := db.CutPatch
@@ -97,7 +93,7 @@ func (b breaker) setLink(ctx context.Context, l topo.Link, carries bool) error {
 		set = db.JoinPatch
 	}
 	if err := set(ctx, patchName(l.A), patchName(l.B)); err != nil {
-		return fmt.Errorf("link %s: %w", fault.LinkName(l), err)
+		return fmt.Errorf("link %s: %w", at.Name, err)
 	}
 	return nil
 }

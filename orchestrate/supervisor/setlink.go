@@ -106,18 +106,30 @@ func (s *Supervisor) serveSetLink(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, errors.New("the lab is not up yet"))
 		return
 	}
-	index, to, err := s.changed(lab, change)
+	index, err := lab.FindLink(change.Link)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	// Whoever asked may go: half a change is none.
-	before, err := s.SetCharacter(context.WithoutCancel(r.Context()), index, to)
+	name := lab.LinkNames()[index]
+	var before, to topo.Character
+	status := http.StatusConflict // under a fault, whose end would not be what it was before
+	err = s.faults.Change(name, func() error {
+		status = http.StatusBadRequest
+		var err error
+		if to, err = s.changed(lab, index, change); err != nil {
+			return err
+		}
+		status = http.StatusInternalServerError
+		// Whoever asked may go: half a change is none.
+		before, err = s.SetCharacter(context.WithoutCancel(r.Context()), index, to)
+		return err
+	})
 	if err != nil {
-		fail(w, http.StatusInternalServerError, err)
+		fail(w, status, err)
 		return
 	}
-	done := LinkChanged{Link: lab.LinkNames()[index], Before: *textOf(before), Now: *textOf(to)}
+	done := LinkChanged{Link: name, Before: *textOf(before), Now: *textOf(to)}
 	if to != (topo.Character{}) {
 		s.shaping.mu.Lock()
 		done.Means = s.shaping.means
@@ -126,12 +138,8 @@ func (s *Supervisor) serveSetLink(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(done)
 }
 
-// changed is which link a change means, and what it is to become.
-func (s *Supervisor) changed(lab *topo.Lab, change LinkChange) (int, topo.Character, error) {
-	index, err := lab.FindLink(change.Link)
-	if err != nil {
-		return 0, topo.Character{}, err
-	}
+// changed is what a change makes of a link.
+func (s *Supervisor) changed(lab *topo.Lab, index int, change LinkChange) (topo.Character, error) {
 	s.shaping.mu.Lock()
 	now := s.shaping.now[index]
 	s.shaping.mu.Unlock()
@@ -140,9 +148,9 @@ func (s *Supervisor) changed(lab *topo.Lab, change LinkChange) (int, topo.Charac
 	}
 	to, err := change.over(now)
 	if err != nil {
-		return 0, topo.Character{}, fmt.Errorf("link %s: %w", lab.LinkNames()[index], err)
+		return topo.Character{}, fmt.Errorf("link %s: %w", lab.LinkNames()[index], err)
 	}
-	return index, to, nil
+	return to, nil
 }
 
 // describeLinks adds the characters of links, and what they have done, in the
