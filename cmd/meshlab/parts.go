@@ -134,7 +134,10 @@ func (p *page) converged(datapath string, took time.Duration) { p.exporter.Conve
 // registryProbe asks now and then whether Consul answers and has a leader.
 type registryProbe struct{ up atomic.Bool }
 
-const probeEvery = 2 * time.Second
+const (
+	probeEvery = 2 * time.Second
+	probeAgain = 100 * time.Millisecond // while it does not: a lab that has just come up must not look as if it had none
+)
 
 // watch asks until ctx ends.
 func (p *registryProbe) watch(ctx context.Context, client *api.Client) {
@@ -143,8 +146,12 @@ func (p *registryProbe) watch(ctx context.Context, client *api.Client) {
 		one, cancel := context.WithTimeout(ctx, probeEvery)
 		leader, err := client.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(one))
 		cancel()
-		p.up.Store(err == nil && leader != "")
-		t := time.NewTimer(probeEvery)
+		next := probeEvery
+		if err != nil || leader == "" {
+			next = probeAgain
+		}
+		p.up.Store(next == probeEvery)
+		t := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
 			t.Stop()

@@ -88,7 +88,11 @@ func newPs() *cobra.Command {
 }
 
 func printStatus(out io.Writer, st supervisor.Status) error {
-	fmt.Fprintf(out, "Lab %s, mesh %s, up for %s\n", st.Lab, st.Mesh, time.Since(st.Since).Round(time.Second))
+	where := ""
+	if st.Runtime == orchestrate.Docker {
+		where = ", on Docker"
+	}
+	fmt.Fprintf(out, "Lab %s, mesh %s%s, up for %s\n", st.Lab, st.Mesh, where, time.Since(st.Since).Round(time.Second))
 	for _, p := range st.Published {
 		fmt.Fprintf(out, "  %s: http://%s/\n", p.Service, p.Address)
 	}
