@@ -105,6 +105,8 @@ type Controller struct {
 	mu      sync.Mutex         // guards what follows
 	workers map[string]*worker // nil: the network is not known yet
 	ejected []eject.Ejected
+
+	limitWarning string // "": none
 }
 
 // New checks the configuration. Nothing is done before Run.
@@ -242,10 +244,13 @@ func (c *Controller) keepLimits(ctx context.Context) error {
 		if !c.active() {
 			continue
 		}
-		zones, known := map[uint16]uint32{}, true
+		zones, homes, known := map[uint16]uint32{}, map[string]bool{}, true
 		for _, w := range c.each() {
 			own, ok := w.zones()
 			known = known && ok
+			if home := w.dp.Home(); home != "" && len(own) > 0 {
+				homes[home] = true
+			}
 			for zone, limit := range own {
 				if have, ok := zones[zone]; !ok || limit < have {
 					zones[zone] = limit
@@ -255,6 +260,7 @@ func (c *Controller) keepLimits(ctx context.Context) error {
 		if !known {
 			continue
 		}
+		c.limitedBy(len(homes))
 		err := c.cfg.Limits(ctx, zones)
 		if err != nil && !failing && ctx.Err() == nil {
 			c.cfg.Logger.Warn("limits of connections are not in force", "error", err)
@@ -265,6 +271,22 @@ func (c *Controller) keepLimits(ctx context.Context) error {
 				c.cfg.Logger.Debug("ended connections still count for their limits", "error", err)
 			}
 		}
+	}
+}
+
+// limitedBy notes how many Open vSwitches keep limits of connections. Several
+// count each for itself, which is not what Consul's configuration says.
+func (c *Controller) limitedBy(count int) {
+	warning := ""
+	if count > 1 {
+		warning = fmt.Sprintf("limits of connections: each of %d Open vSwitches counts the clients at its own switches, so together they let in up to %[1]d times as many", count)
+	}
+	c.mu.Lock()
+	changed := warning != c.limitWarning
+	c.limitWarning = warning
+	c.mu.Unlock()
+	if changed && warning != "" {
+		c.cfg.Logger.Warn(warning)
 	}
 }
 

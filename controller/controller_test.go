@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,7 +89,9 @@ func run(t *testing.T, connect func(context.Context, controller.Datapath) (contr
 		}
 		r.client.Close()
 	})
-	r.health("the status socket and a connection", func(h controller.Health) bool { return len(h.Datapaths) == 1 && h.Datapaths[0].InSync })
+	r.health("the status socket and a connection", func(h controller.Health) bool {
+		return len(h.Datapaths) > 0 && !slices.ContainsFunc(h.Datapaths, func(d controller.DatapathHealth) bool { return !d.InSync })
+	})
 	return r
 }
 
@@ -281,5 +285,51 @@ func TestStatusExplainsFlows(t *testing.T) {
 	}
 	if !found || len(got.Datapaths[0].Groups) != 1 {
 		t.Errorf("flows do not tell of the upstream: %+v", got)
+	}
+}
+
+// Limits of connections are kept by each Open vSwitch for itself, which is said
+// where there are several.
+func TestLimitsOfSeveral(t *testing.T) {
+	for name, c := range map[string]struct {
+		address string // of the second switch; the first is at s1.mgmt
+		limit   uint32
+		want    bool
+	}{
+		"one Open vSwitch":       {"s2.mgmt", 100, false},
+		"two":                    {"elsewhere/s2.mgmt", 100, true},
+		"two without any limits": {"elsewhere/s2.mgmt", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, first := fabric()
+			second := first
+			second.Name, second.DPID, second.Address = "s2", 2, c.address
+			bridges := map[string]*memoryBridge{"s1": newMemoryBridge(t), "s2": newMemoryBridge(t)}
+			set := make(chan map[uint16]uint32, 100)
+			r := run(t, func(ctx context.Context, dp controller.Datapath) (controller.Switch, error) {
+				return bridges[dp.Name].connect(ctx, dp)
+			}, func(cfg *controller.Config) {
+				cfg.Datapaths = append(cfg.Datapaths, second)
+				cfg.Limits = func(_ context.Context, zones map[uint16]uint32) error {
+					select {
+					case set <- zones:
+					default:
+					}
+					return nil
+				}
+			})
+			snap := snapshot(inst(h2 + ":80"))
+			snap.Services[0].Limits.Connections = c.limit
+			r.set(snap)
+			r.poll("the limits", func() bool { zones := <-set; return len(zones) > 0 == (c.limit > 0) })
+			h, err := r.client.Health(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			warned := slices.ContainsFunc(h.Warnings, func(w string) bool { return strings.Contains(w, "each of 2 Open vSwitches") })
+			if warned != c.want {
+				t.Errorf("warnings %q; one about several: want %v", h.Warnings, c.want)
+			}
+		})
 	}
 }

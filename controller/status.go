@@ -91,6 +91,7 @@ func (c *Controller) Health() Health {
 	c.mu.Lock()
 	h.OK = h.OK && c.workers != nil
 	h.Ejected = c.ejected
+	limitWarning := c.limitWarning
 	c.mu.Unlock()
 	seen := map[string]bool{}
 	for _, w := range c.each() {
@@ -115,6 +116,9 @@ func (c *Controller) Health() Health {
 			}
 			seen[warning] = true
 		}
+	}
+	if limitWarning != "" {
+		h.Warnings = append(h.Warnings, limitWarning)
 	}
 	return h
 }
