@@ -37,8 +37,8 @@ func TestEveryLabOfTheCatalogueParses(t *testing.T) {
 		}
 	}
 	want := []string{
-		"circuit-breaking", "dns-discovery", "hashicups", "hashicups-official", "hashicups-single-node", "intentions", "load-balancing",
-		"many-hosts", "one-switch", "protocols", "single-upstream", "staged-rollout", "switch-failure", "two-hosts", "vxlan-two-nodes",
+		"circuit-breaking", "dns-discovery", "hashicups", "hashicups-machines", "hashicups-official", "hashicups-single-node", "intentions",
+		"load-balancing", "many-hosts", "one-switch", "protocols", "single-upstream", "staged-rollout", "switch-failure", "two-hosts", "vxlan-two-nodes",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("List() has %v, want %v", names, want)

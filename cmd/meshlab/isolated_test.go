@@ -22,26 +22,21 @@ import (
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 )
 
-// machines is HashiCups on three machines: a switch for each, and a full mesh
-// of tunnels between them. The fabric of the catalogue's lab is a line of two
-// links.
-func machines(t *testing.T, tunnel string) string {
+// machines is the catalogue's lab of HashiCups on three machines, with tunnels
+// between them as there, or with cables in their place.
+func machines(t *testing.T, tunnels bool) string {
 	t.Helper()
-	_, source, err := labs.Load("hashicups", nil)
+	_, source, err := labs.Load("hashicups-machines", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	const tunnel = ", tunnel: vxlan"
 	text := string(source)
-	for old, now := range map[string]string{
-		"\nnodes:\n": "\nswitches: isolated\nnodes:\n",
-		`  - endpoints: ["s1:3", "s3:1"]` + "\n": `  - { endpoints: ["s1:3", "s3:1"]` + tunnel + " }\n" +
-			`  - { endpoints: ["s1:4", "s2:4"]` + tunnel + " }\n",
-		`  - endpoints: ["s2:3", "s3:2"]` + "\n": `  - { endpoints: ["s2:3", "s3:2"]` + tunnel + " }\n",
-	} {
-		if strings.Count(text, old) != 1 {
-			t.Fatalf("the lab hashicups does not have %q once", old)
-		}
-		text = strings.Replace(text, old, now, 1)
+	if strings.Count(text, tunnel) != 3 {
+		t.Fatalf("the lab hashicups-machines does not have %q three times", tunnel)
+	}
+	if !tunnels {
+		text = strings.ReplaceAll(text, tunnel, "")
 	}
 	return text
 }
@@ -49,11 +44,11 @@ func machines(t *testing.T, tunnel string) string {
 func TestHashicupsOnMachines(t *testing.T) {
 	p := root(t)
 	for name, c := range map[string]struct {
-		tunnel string
-		mtu    int // bytes
-	}{"cables": {"", 1500}, "tunnels": {", tunnel: vxlan", 1450}} {
+		tunnels bool
+		mtu     int // bytes
+	}{"cables": {false, 1500}, "tunnels": {true, 1450}} {
 		t.Run(name, func(t *testing.T) {
-			l := p.up(t, "machines-"+name, p.writeFile(t, name+".yaml", machines(t, c.tunnel)))
+			l := p.up(t, "machines-"+name, p.writeFile(t, name+".yaml", machines(t, c.tunnels)))
 			l.nineCoffees(t, "h1", "http://localhost:20863/api")
 			l.nineCoffees(t, "client", "http://192.168.1.250:9191/api")
 			t.Run("a machine for each switch", func(t *testing.T) { ownMachines(t, l) })
@@ -62,6 +57,17 @@ func TestHashicupsOnMachines(t *testing.T) {
 				if text := l.ok(t, "trace", "--lab", l.name, "product-api", "product-db", "--check"); !strings.Contains(text, "Open vSwitch agrees") || !strings.Contains(text, "s1, s2") {
 					t.Error(text)
 				}
+			})
+			t.Run("a slow link between machines", func(t *testing.T) {
+				l.ok(t, "fault", "degrade", "s1-s2", "--delay", "30ms", "--for", "0", "--lab", l.name)
+				l.takes(t, "h2", "192.168.1.21", 60*time.Millisecond)
+				l.ok(t, "fault", "undo", "--all", "--lab", l.name)
+				eventually(t, 10*time.Second, func() error {
+					if d := l.roundTrip(t, "h2", "192.168.1.21"); d >= 60*time.Millisecond {
+						return fmt.Errorf("a round trip of %v after the end of the fault", d)
+					}
+					return nil
+				})
 			})
 			p.ok(t, "down", l.name)
 			if left := labProcesses(t); len(left) > 0 {
