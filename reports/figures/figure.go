@@ -10,6 +10,7 @@ import (
 	"html"
 	"image/color"
 	"image/png"
+	"math"
 	"regexp"
 	"strings"
 
@@ -99,19 +100,24 @@ func (f *Figure) Draw(c draw.Canvas) {
 		drawLegend(c, c.Min.X+edge, y-legendLine/2, line)
 		y -= legendLine
 	}
-	canvases := make([]draw.Canvas, len(f.panels))
+	canvases, plots := make([]draw.Canvas, len(f.panels)), make([]*plot.Plot, len(f.panels))
 	for i, p := range f.panels {
+		plots[i] = p.unnamed()
 		part := c
 		part.Max.Y = y - between
 		part.Min.Y = part.Max.Y - p.height
 		part.Min.X += p.column
+		if p.plot.Y.Label.Text != "" {
+			part.Min.X += nameWidth
+		}
 		part.Max.X -= f.right
 		canvases[i] = part
 		y = part.Min.Y
 	}
-	align(f.panels, canvases)
+	align(plots, canvases)
 	for i, p := range f.panels {
-		p.plot.Draw(canvases[i])
+		plots[i].Draw(canvases[i])
+		p.drawName(plots[i].DataCanvas(canvases[i]), c.Min.X)
 		p.drawRows(canvases[i], c.Min.X+edge, c.Max.X-f.right)
 	}
 	if f.bottom == "" {
@@ -119,7 +125,7 @@ func (f *Figure) Draw(c draw.Canvas) {
 	}
 	name := textStyle(9)
 	name.XAlign = draw.XCenter
-	area := f.panels[0].plot.DataCanvas(canvases[0])
+	area := plots[0].DataCanvas(canvases[0])
 	middle := (area.Min.X + area.Max.X) / 2
 	half := name.Width(f.bottom) / 2 // the name may be longer than the axis
 	middle = min(max(middle, c.Min.X+half), c.Max.X-half)
@@ -128,17 +134,39 @@ func (f *Figure) Draw(c draw.Canvas) {
 
 // align makes the data areas of a column of plots begin and end at the same x,
 // whatever the width of their labels.
-func align(panels []panel, canvases []draw.Canvas) {
-	areas := make([]vg.Rectangle, len(panels))
+func align(plots []*plot.Plot, canvases []draw.Canvas) {
+	areas := make([]vg.Rectangle, len(plots))
 	left, right := canvases[0].Min.X, canvases[0].Max.X
-	for i, p := range panels {
-		areas[i] = p.plot.DataCanvas(canvases[i]).Rectangle
+	for i, p := range plots {
+		areas[i] = p.DataCanvas(canvases[i]).Rectangle
 		left, right = max(left, areas[i].Min.X), min(right, areas[i].Max.X)
 	}
 	for i, a := range areas {
 		canvases[i].Min.X += left - a.Min.X
 		canvases[i].Max.X -= a.Max.X - right
 	}
+}
+
+// nameWidth is the room left of a plot for the name of its y axis.
+const nameWidth = vg.Length(17)
+
+// unnamed is the panel's plot without the name of its y axis: a plot makes room
+// for that as though it stood at the middle value, which on a logarithmic scale
+// is near the upper end.
+func (p panel) unnamed() *plot.Plot {
+	bare := *p.plot
+	bare.Y.Label.Text = ""
+	return &bare
+}
+
+// drawName writes the name of the y axis at the left, upwards.
+func (p panel) drawName(area draw.Canvas, left vg.Length) {
+	if p.plot.Y.Label.Text == "" {
+		return
+	}
+	sty := textStyle(9)
+	sty.XAlign, sty.Rotation = draw.XCenter, math.Pi/2
+	area.FillText(sty, vg.Point{X: left + 6, Y: (area.Min.Y + area.Max.Y) / 2}, p.plot.Y.Label.Text)
 }
 
 // dpi makes a figure of 17 cm about 1000 pixels wide.

@@ -11,6 +11,8 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 func labels(ticks []plot.Tick) string {
@@ -187,5 +189,23 @@ func TestRender(t *testing.T) {
 	cancel()
 	if _, err := Render(stopped, "", []Job{ok}); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
+	}
+}
+
+// TestNameOfLogarithmicAxis holds that the name takes nothing of a plot's
+// height.
+func TestNameOfLogarithmicAxis(t *testing.T) {
+	f, err := Spectrum("x", []Series{{"a", Blue, hdr(t, 1000, 3, 7)}}, Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.panels[0]
+	c := draw.New(vgsvg.New(figureWidth, p.height))
+	if gap := c.Max.Y - p.unnamed().DataCanvas(c).Max.Y; gap > 6 {
+		t.Errorf("%v points are free above the plot", gap)
+	}
+	svg, err := f.SVG()
+	if err != nil || !strings.Contains(string(svg), ">response time, ms</text>") {
+		t.Errorf("the axis has no name: %v", err)
 	}
 }
