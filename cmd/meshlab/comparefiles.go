@@ -24,9 +24,34 @@ func compareFiles(c *cobra.Command, args []string, f compareFlags) error {
 	out := c.ErrOrStderr()
 	fmt.Fprintf(out, "These are two runs, %s apart. A mesh is held against another one beside it in each run, where there is one; what else differs between the two times is not seen.\n",
 		changed.Started.Sub(base.Started).Abs().Round(time.Second))
-	if a, b := base.Environment, changed.Environment; a.Fingerprint != b.Fingerprint || a.Fingerprint == "" {
-		fmt.Fprintf(out, "They come from different machines, or from one that has changed: %s with %s and Open vSwitch %s, and %s with %s and Open vSwitch %s.\n",
-			a.CPU, a.Kernel, a.OpenVSwitch, b.CPU, b.Kernel, b.OpenVSwitch)
+	for _, line := range unlike(base.Environment, changed.Environment) {
+		fmt.Fprintln(out, line)
 	}
 	return f.tell(c, &res, "")
+}
+
+// unlike says in what two runs differ beside what they compare.
+func unlike(a, b scenarios.Environment) []string {
+	var all []string
+	if hosts := [2]string{hostsOf(a), hostsOf(b)}; hosts[0] != hosts[1] {
+		all = append(all, fmt.Sprintf("Hosts were %s in one and %s in the other: what that costs is in every figure.", hosts[0], hosts[1]))
+		a.Runtime, a.Docker, b.Runtime, b.Docker = "", "", "", ""
+		if a.Fingerprint != "" && b.Fingerprint != "" { // else nobody knows
+			a.Fingerprint, b.Fingerprint = a.Sum(), b.Sum()
+		}
+	}
+	if a.Fingerprint != b.Fingerprint || a.Fingerprint == "" {
+		all = append(all, fmt.Sprintf("They come from different machines, or from one that has changed: %s with %s and Open vSwitch %s, and %s with %s and Open vSwitch %s.",
+			a.CPU, a.Kernel, a.OpenVSwitch, b.CPU, b.Kernel, b.OpenVSwitch))
+	}
+	return all
+}
+
+// hostsOf says what the hosts of a run's labs were; an older result, which does
+// not say, had no choice.
+func hostsOf(e scenarios.Environment) string {
+	if e.Docker == "" {
+		return "network namespaces"
+	}
+	return "containers of Docker " + e.Docker
 }
