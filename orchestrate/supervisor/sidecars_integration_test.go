@@ -49,7 +49,7 @@ func TestDeafSidecar(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	st, err := Launch(ctx, LaunchConfig{
 		Name: name, Lab: lab, File: "measured.yaml", Source: []byte(labSource), Mesh: orchestrate.ConsulConnect,
