@@ -16,24 +16,7 @@ import (
 // it, and that they are answered again when the fault has ended.
 func TestFaultVerb(t *testing.T) {
 	l := root(t).up(t, "outage", "hashicups")
-	coffees := func(t *testing.T) error {
-		menu, err := l.prices(t, "client", "http://192.168.1.250:9191/api")
-		if err == nil && len(menu) != 9 {
-			err = fmt.Errorf("%d coffees", len(menu))
-		}
-		return err
-	}
-	answered := func(t *testing.T) {
-		t.Helper()
-		// Consul finds a node that it held for failed within 30 s
-		// (ReconnectInterval of Serf's DefaultConfig).
-		eventually(t, 90*time.Second, func() error { return coffees(t) })
-	}
-	for name, tc := range map[string]struct {
-		args   []string
-		struck string // what more than the target
-		felt   bool
-	}{
+	l.strikes(t, map[string]strike{
 		"kill a service":    {[]string{"kill", "product-api"}, "", true},
 		"kill the database": {[]string{"kill", "product-db"}, "", true},
 		"kill a host":       {[]string{"kill", "h2"}, "(consul@h2, product-api, h2-s1)", true},
@@ -46,32 +29,12 @@ func TestFaultVerb(t *testing.T) {
 		"cut between":       {[]string{"cut", "s1-s3"}, "", true},
 		"degrade":           {[]string{"degrade", "s1-h2", "--loss", "100%"}, "(h2-s1)", true},
 		"partition":         {[]string{"partition", "s1,s3", "s2"}, "(s2-s3)", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			answered(t)
-			begun := l.ok(t, append(append([]string{"fault"}, tc.args...), "--for", "0", "--lab", l.name)...)
-			if !strings.Contains(begun, strings.Join(tc.args, " ")) || !strings.Contains(begun, tc.struck) {
-				t.Errorf("it says %q", begun)
-			}
-			switch err := coffees(t); {
-			case tc.felt && err == nil:
-				t.Error("the request was answered all the same")
-			case !tc.felt && err != nil:
-				t.Errorf("the request felt it: %v", err)
-			}
-			again := append(append([]string{"fault"}, tc.args...), "--lab", l.name)
-			l.fails(t, exitFailed, again, "under a fault already", "meshlab fault undo")
-			if ended := l.ok(t, "fault", "undo", "--all", "--lab", l.name); !strings.Contains(ended, "has ended, after") {
-				t.Errorf("it says %q", ended)
-			}
-			answered(t)
-		})
-	}
+	})
 
 	t.Run("ends by itself", func(t *testing.T) {
 		var e fault.Entry
 		decode(t, l.ok(t, "fault", "kill", "product-api", "--for", "1s", "--lab", l.name, "--output", "json"), &e)
-		if !e.On() || e.Until == nil || coffees(t) == nil {
+		if !e.On() || e.Until == nil || l.coffees(t) == nil {
 			t.Errorf("it is not on: %+v", e)
 		}
 		eventually(t, patience, func() error {
@@ -85,7 +48,7 @@ func TestFaultVerb(t *testing.T) {
 		if took := e.Ended.Sub(e.Began); took < time.Second {
 			t.Errorf("it ended after %v", took)
 		}
-		answered(t)
+		l.answered(t)
 	})
 
 	t.Run("what cannot be", func(t *testing.T) {
@@ -115,4 +78,83 @@ func TestFaultVerb(t *testing.T) {
 		l.ok(t, "fault", "partition", "s1,s3", "s2", "--for", "0", "--lab", l.name)
 		l.ok(t, "down", l.name)
 	})
+}
+
+// The same on containers, with a switch for each machine: what is struck there
+// is the container of a process, a cable into a container, and the Open vSwitch
+// of one switch.
+func TestFaultVerbOnContainers(t *testing.T) {
+	p, _ := withDocker(t)
+	l := p.up(t, "outage", p.writeFile(t, "outage.yaml", machines(t, ", tunnel: vxlan")), "--runtime", "docker")
+	l.strikes(t, map[string]strike{
+		"kill a service":  {[]string{"kill", "product-api"}, "", true},
+		"kill a host":     {[]string{"kill", "h2"}, "(consul@h2, product-api, h2-s1)", true},
+		"pause a service": {[]string{"pause", "product-db"}, "", true},
+		"cut a cable":     {[]string{"cut", "s2-db1"}, "(db1-s2)", true},
+		"kill a switch":   {[]string{"kill", "s2"}, "(ovs-vswitchd@s2, ovsdb-server@s2)", true},
+		"partition":       {[]string{"partition", "s1,s3", "s2"}, "(s1-s2, s2-s3)", true},
+	})
+	t.Run("logs and ps tell of it", func(t *testing.T) {
+		l.ok(t, "fault", "pause", "payments", "--for", "0", "--lab", l.name)
+		if text := l.ok(t, "ps", "--lab", l.name); !matchesLine(text, "payments .* paused") {
+			t.Error(text)
+		}
+		if text := l.ok(t, "logs", "payments", "--lab", l.name); !strings.Contains(text, "listening") {
+			t.Error(text)
+		}
+	})
+	t.Run("down while faults are on", func(t *testing.T) {
+		l.ok(t, "fault", "kill", "s2", "--for", "0", "--lab", l.name)
+		l.ok(t, "down", l.name)
+	})
+}
+
+// strike is a fault on hashicups.
+type strike struct {
+	args   []string
+	struck string // what more than the target
+	felt   bool   // by a request for the coffees
+}
+
+// strikes lets each fault begin and end.
+func (l lab) strikes(t *testing.T, all map[string]strike) {
+	for name, tc := range all {
+		t.Run(name, func(t *testing.T) {
+			l.answered(t)
+			begun := l.ok(t, append(append([]string{"fault"}, tc.args...), "--for", "0", "--lab", l.name)...)
+			if !strings.Contains(begun, strings.Join(tc.args, " ")) || !strings.Contains(begun, tc.struck) {
+				t.Errorf("it says %q", begun)
+			}
+			switch err := l.coffees(t); {
+			case tc.felt && err == nil:
+				t.Error("the request was answered all the same")
+			case !tc.felt && err != nil:
+				t.Errorf("the request felt it: %v", err)
+			}
+			again := append(append([]string{"fault"}, tc.args...), "--lab", l.name)
+			l.fails(t, exitFailed, again, "under a fault already", "meshlab fault undo")
+			if ended := l.ok(t, "fault", "undo", "--all", "--lab", l.name); !strings.Contains(ended, "has ended, after") {
+				t.Errorf("it says %q", ended)
+			}
+			l.answered(t)
+		})
+	}
+}
+
+// answered waits until the lab of a shop works.
+func (l lab) answered(t *testing.T) {
+	t.Helper()
+	// Consul finds a node that it held for failed within 30 s
+	// (ReconnectInterval of Serf's DefaultConfig).
+	eventually(t, 90*time.Second, func() error { return l.coffees(t) })
+}
+
+// coffees asks for them once.
+func (l lab) coffees(t *testing.T) error {
+	t.Helper()
+	menu, err := l.prices(t, "client", "http://192.168.1.250:9191/api")
+	if err == nil && len(menu) != 9 {
+		err = fmt.Errorf("%d coffees", len(menu))
+	}
+	return err
 }

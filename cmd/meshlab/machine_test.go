@@ -54,6 +54,10 @@ func stage(m *testing.M) (int, error) {
 		return 0, fetch(os.Args[1:])
 	case "datagrams":
 		return 0, datagrams(os.Args[1:])
+	case "pour":
+		return 0, pour(os.Args[1:])
+	case "swallow":
+		return 0, swallow(os.Args[1:])
 	case "load":
 		connections, err := strconv.Atoi(os.Args[2])
 		if err != nil {
