@@ -58,11 +58,7 @@ func TestInterruptOnDocker(t *testing.T) {
 			if diff := difference(inEngine, left()); len(diff) > 0 {
 				t.Errorf("left in the engine: %v", diff)
 			}
-			err := same(t, before)
-			for deadline := time.Now().Add(shimsEnd); err != nil && time.Now().Before(deadline); {
-				err = same(t, before)
-			}
-			if err != nil {
+			if err := same(t, before); err != nil {
 				t.Error(err)
 			}
 		})
