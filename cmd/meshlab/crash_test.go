@@ -49,6 +49,7 @@ func TestCrash(t *testing.T) {
 	if engine != nil {
 		p.ok(t, "up", "single-upstream", "--runtime", "docker", "--name", "image") // builds the image, which stays
 		p.ok(t, "down", "image")
+		modes[len(modes)-1].seesLeftovers(t) // one on Docker
 	}
 	tally := map[string]int{}
 	begin, done, failed := time.Now(), 0, 0
@@ -248,6 +249,7 @@ func classOf(command string) string {
 		{"containerd-shim", "shim"},
 		{"runc ", "runtime"},
 		{"libnetwork-setkey", "runtime"},
+		{"docker-untar", "runtime"},
 		{"dockerd ", "engine"},
 		{"containerd --config", "engine"},
 		{"host-container", "host"},

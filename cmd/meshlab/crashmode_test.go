@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -68,6 +69,40 @@ func crashModes(t *testing.T, p person, engine *dockertest.Server) []crashMode {
 	return modes
 }
 
+// seesLeftovers makes sure that what a lab could leave in the engine would be
+// seen, an image without a tag among it.
+func (m crashMode) seesLeftovers(t *testing.T) {
+	t.Helper()
+	before := m.inventory(t)
+	m.ask(t, http.MethodPost, "/images/create?fromSrc=-", "application/x-tar", string(make([]byte, 1024))) // an archive of nothing
+	m.ask(t, http.MethodPost, "/volumes/create", "application/json", `{"Name":"left"}`)
+	left := difference(before, m.inventory(t))
+	if len(left) != 2 || !strings.HasPrefix(left[0], "+ image ") || !strings.HasPrefix(left[1], "+ volume ") {
+		t.Fatalf("an image without a tag and a volume are left, and seen are %q", left)
+	}
+	m.ask(t, http.MethodPost, `/images/prune?filters={"dangling":["true"]}`, "", "")
+	m.ask(t, http.MethodDelete, "/volumes/left", "", "")
+}
+
+// ask asks the engine for something that it must not refuse.
+func (m crashMode) ask(t *testing.T, method, path, kind, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://engine/v1.41"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", kind)
+	resp, err := engineClient(m.engine.Socket()).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %s %s %v", method, path, resp.Status, said, err)
+	}
+}
+
 // ourImage matches that in an inventory, and finds its name.
 var ourImage = regexp.MustCompile(`^image .*\[(meshlab:[0-9a-f]+)\]$`)
 
@@ -90,23 +125,9 @@ func (m crashMode) inventory(t *testing.T) []string {
 // removeImage removes our image, so that the next lab has to build it.
 func (m crashMode) removeImage(t *testing.T) {
 	t.Helper()
-	client := engineClient(m.engine.Socket())
 	for _, line := range engineInventory(t, m.engine.Socket()) {
-		tag := ourImage.FindStringSubmatch(line)
-		if tag == nil {
-			continue
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://engine/v1.41/images/"+tag[1], http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("remove image %s: %s", tag[1], resp.Status)
+		if tag := ourImage.FindStringSubmatch(line); tag != nil {
+			m.ask(t, http.MethodDelete, "/images/"+tag[1], "", "")
 		}
 	}
 }

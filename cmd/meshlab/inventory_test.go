@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/orchestrate"
 )
@@ -99,7 +100,7 @@ func inventory(t *testing.T) []string {
 	for _, l := range links {
 		add("link", l.Attrs().Name)
 	}
-	for _, point := range fields(t, "/proc/self/mountinfo", 4) {
+	for _, point := range mounts(t) {
 		// Those of the machine outside that ours has hidden come and go.
 		if _, err := os.Lstat(point); err == nil {
 			add("mount", point)
@@ -113,6 +114,40 @@ func inventory(t *testing.T) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// mounts lists the points of mounts, without those that we have from the
+// machine outside, such as those of another engine's containers: they come and
+// go. They have a master there (proc(5), mountinfo: optional fields up to "-").
+func mounts(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		before, _, _ := strings.Cut(line, " - ")
+		if f := strings.Fields(before); len(f) > 5 && !slices.ContainsFunc(f[6:], func(o string) bool { return strings.HasPrefix(o, "master:") }) {
+			all = append(all, f[4])
+		}
+	}
+	return all
+}
+
+// A mount of ours is in the inventory.
+func TestInventory(t *testing.T) {
+	before, dir := inventory(t), t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	left := difference(before, inventory(t))
+	if err := unix.Unmount(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(left, "+ mount "+dir) {
+		t.Errorf("%s is mounted, and seen is %q", dir, left)
+	}
 }
 
 // fields returns the given column (from 0) of every line of a file, without
