@@ -1,12 +1,15 @@
 package docker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // cgroupRoot is where the machine's control groups are (cgroups(7)).
@@ -34,6 +37,28 @@ func readUsage(root, id string) (Usage, bool) {
 		}
 	}
 	return Usage{}, false
+}
+
+// removeGroups removes the control groups of containers, which are to be empty,
+// and returns one that is not yet, with its container, or "". Those that it may
+// not remove are the engine's business.
+func removeGroups(root string, ids map[string]bool) (busy, id string) {
+	for id := range ids {
+		for _, name := range []string{id, "docker-" + id + ".scope"} {
+			for _, parents := range []string{"*", "*/*"} { // version 2; version 1, with a hierarchy first
+				dirs, err := filepath.Glob(filepath.Join(root, parents, name))
+				if err != nil {
+					continue // no such pattern
+				}
+				for _, dir := range dirs {
+					if err := unix.Rmdir(dir); errors.Is(err, unix.EBUSY) {
+						return dir, id
+					}
+				}
+			}
+		}
+	}
+	return "", ""
 }
 
 // found returns the folder of the one file that a pattern matches.

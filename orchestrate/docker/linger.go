@@ -27,13 +27,23 @@ const lingerLimit = 20 * time.Second
 const lingerPoll = 20 * time.Millisecond
 
 // awaitEnd waits until no process is left of containers that the engine has
-// removed, given by their IDs. It sees those in the PID namespace that proc is
-// of, and below it. The error wraps ErrLingers or the cause of ctx.
-func awaitEnd(ctx context.Context, proc string, ids map[string]bool, limit time.Duration) error {
+// removed, given by their IDs, and removes control groups that it has left: it
+// does when a shim is killed while it makes a container. It sees processes in
+// the PID namespace that proc is of, and below it. The error wraps ErrLingers or
+// the cause of ctx.
+func awaitEnd(ctx context.Context, proc, groups string, ids map[string]bool, limit time.Duration) error {
 	for deadline := time.Now().Add(limit); len(ids) > 0; {
 		l, found, err := findLingering(proc, ids)
-		if err != nil || !found {
+		if err != nil {
 			return err
+		}
+		if !found {
+			if l.group, l.id = removeGroups(groups, ids); l.group == "" {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) && l.group != "" {
+			return fmt.Errorf("%w, %v later: in %s, where it cannot be seen from here", ErrLingers, limit, l.group)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w, %v later: %d (%s) of container %.12s; `kill -9 %d` ends it", ErrLingers, limit, l.pid, l.command, l.id, l.pid)
@@ -41,7 +51,7 @@ func awaitEnd(ctx context.Context, proc string, ids map[string]bool, limit time.
 		select {
 		case <-time.After(lingerPoll):
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the end of process %d of container %.12s: %w", l.pid, l.id, context.Cause(ctx))
+			return fmt.Errorf("wait for the last process of container %.12s to end: %w", l.id, context.Cause(ctx))
 		}
 	}
 	return nil
@@ -52,6 +62,7 @@ type lingering struct {
 	pid     int
 	command string
 	id      string // of the container
+	group   string // instead of pid and command: a control group that something is in
 }
 
 // findLingering finds a process of one of the containers: one in its control
@@ -76,7 +87,7 @@ func findLingering(proc string, ids map[string]bool) (l lingering, found bool, e
 			id = memberOf(dir, ids)
 		}
 		if id != "" {
-			return lingering{pid, strings.Join(args, " "), id}, true, nil
+			return lingering{pid: pid, command: strings.Join(args, " "), id: id}, true, nil
 		}
 	}
 	return l, false, nil

@@ -89,23 +89,29 @@ func TestAwaitEnd(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- shim.Wait() }()
 	ids := map[string]bool{boxID: true}
+	// A control group that a killed shim has left, and one of another.
+	groups := t.TempDir()
+	own, others := filepath.Join(groups, "pids", "docker", boxID), filepath.Join(groups, "pids", "docker", otherID)
+	if err := errors.Join(os.MkdirAll(own, 0o700), os.MkdirAll(others, 0o700)); err != nil {
+		t.Fatal(err)
+	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	err = awaitEnd(ctx, "/proc", ids, 0)
+	err = awaitEnd(ctx, "/proc", groups, ids, 0)
 	if text := fmt.Sprintf("kill -9 %d", shim.Process.Pid); !errors.Is(err, ErrLingers) || !strings.Contains(err.Error(), text) {
 		t.Errorf("%v does not say %q", err, text)
 	}
 	given, giveUp := context.WithCancelCause(ctx)
 	giveUp(errOver)
-	if err := awaitEnd(given, "/proc", ids, time.Minute); !errors.Is(err, errOver) {
+	if err := awaitEnd(given, "/proc", groups, ids, time.Minute); !errors.Is(err, errOver) {
 		t.Error(err)
 	}
-	if err := awaitEnd(ctx, "/proc", map[string]bool{otherID: true}, 0); err != nil {
+	if err := awaitEnd(ctx, "/proc", groups, map[string]bool{strings.Repeat("a", 64): true}, 0); err != nil {
 		t.Errorf("of another container: %v", err)
 	}
 	waited := make(chan error, 1)
-	go func() { waited <- awaitEnd(ctx, "/proc", ids, time.Minute) }()
+	go func() { waited <- awaitEnd(ctx, "/proc", groups, ids, time.Minute) }()
 	select {
 	case err := <-waited:
 		t.Fatalf("it did not wait: %v", err)
@@ -117,6 +123,12 @@ func TestAwaitEnd(t *testing.T) {
 	<-ended
 	if err := <-waited; err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Stat(own); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its control group: %v", err)
+	}
+	if _, err := os.Stat(others); err != nil {
+		t.Errorf("that of another container: %v", err)
 	}
 }
 

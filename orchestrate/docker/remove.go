@@ -75,7 +75,7 @@ func (e *Engine) Remove(ctx context.Context, state string) error {
 			if err := e.removeDangling(ctx); err != nil {
 				return err
 			}
-			return awaitEnd(ctx, "/proc", ids, lingerLimit)
+			return awaitEnd(ctx, "/proc", cgroupRoot, ids, lingerLimit)
 		}
 		var group errgroup.Group
 		group.SetLimit(starts)
