@@ -23,7 +23,7 @@ import (
 func TestOrdinaryUserOnMachines(t *testing.T) {
 	p := ordinary(t)
 	before := inventory(t)
-	file := p.writeFile(t, "tunnels.yaml", machines(t, ", tunnel: vxlan"))
+	file := p.writeFile(t, "tunnels.yaml", machines(t, true))
 	l := p.up(t, "mine", file)
 	l.nineCoffees(t, "client", "http://192.168.1.250:9191/api")
 	t.Run("bulk", func(t *testing.T) { bulk(t, l) })

@@ -85,7 +85,7 @@ func TestFaultVerb(t *testing.T) {
 // of one switch.
 func TestFaultVerbOnContainers(t *testing.T) {
 	p, _ := withDocker(t)
-	l := p.up(t, "outage", p.writeFile(t, "outage.yaml", machines(t, ", tunnel: vxlan")), "--runtime", "docker")
+	l := p.up(t, "outage", p.writeFile(t, "outage.yaml", machines(t, true)), "--runtime", "docker")
 	l.strikes(t, map[string]strike{
 		"kill a service":  {[]string{"kill", "product-api"}, "", true},
 		"kill a host":     {[]string{"kill", "h2"}, "(consul@h2, product-api, h2-s1)", true},
