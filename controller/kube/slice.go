@@ -29,8 +29,6 @@ func (s *Slice) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.version}
 }
 
-func (s *Slice) key() string { return s.Namespace + "/" + s.Name }
-
 // ParseSlice makes the value of a slice. Endpoints that are no pods are left
 // out: the mesh's network has no way to them.
 func ParseSlice(s *discoveryv1.EndpointSlice) *Slice {
