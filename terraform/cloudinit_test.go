@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -65,6 +66,12 @@ func checkMachine(t *testing.T, id string, c cloudInit) {
 	files := map[string]string{}
 	for _, f := range c.WriteFiles {
 		files[f.Path] = f.Content
+		if f.Path == "/etc/meshlab/agent.yaml" {
+			text, err := base64.StdEncoding.DecodeString(f.Content)
+			if err != nil || !regexp.MustCompile(`^image: meshlablab[a-z0-9]{5}\.azurecr\.io/meshlab:latest\n$`).Match(text) {
+				t.Errorf("%s: the agent's manifest is %q, %v", id, text, err)
+			}
+		}
 		switch {
 		case strings.HasPrefix(f.Content, "#!/bin/bash"):
 			cmd := exec.Command("bash", "-n")

@@ -35,7 +35,7 @@ type Settings struct {
 	Nodes    int        `json:"nodes"`             // of each cluster
 	Backend  *Backend   `json:"backend,omitempty"` // nil: the state is in the lab's folder
 	StandIns string     `json:"stand_ins,omitempty"`
-	Manifest string     `json:"-"` // of the mesh agent
+	Manifest string     `json:"manifest,omitempty"` // of the mesh agent; IMAGE in it stands for its image
 }
 
 // Backend is a backend of Terraform that keeps the state elsewhere.

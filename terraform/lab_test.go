@@ -29,7 +29,7 @@ func newRig(t *testing.T) rig {
 
 // settings are those of a small lab with both clusters.
 func settings() Settings {
-	return Settings{Name: "lab", Location: "eastus", Clusters: []string{"aks", "ovs"}, From: "198.51.100.7/32", Size: "Standard_B2ms", Nodes: 2}
+	return Settings{Name: "lab", Location: "eastus", Clusters: []string{"aks", "ovs"}, From: "198.51.100.7/32", Size: "Standard_B2ms", Nodes: 2, Manifest: "image: IMAGE\n"}
 }
 
 func (r rig) open(t *testing.T, s Settings) *Lab {
@@ -231,6 +231,42 @@ func TestInterruptedApply(t *testing.T) {
 		t.Fatalf("there is no machine that the state does not know; the test shows nothing")
 	}
 	r.fault(t)
+	if err := l.Destroy(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.left(t); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// The state is where the backend has it, and not in the lab's folder.
+func TestBackend(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"aks"}
+	state := filepath.Join(t.TempDir(), "elsewhere.tfstate")
+	s.Backend = &Backend{Kind: "local", Config: []string{"path=" + state}}
+	l := r.open(t, s)
+	if err := up(t, l, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(state); err != nil {
+		t.Errorf("the backend holds no state: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(l.work, "terraform.tfstate")); err == nil {
+		t.Error("the lab's folder holds a state too")
+	}
+	// Another run, which has only what the folder keeps.
+	l.Close()
+	kept, err := LoadSettings(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = r.open(t, kept)
+	if items := exists(t, l); len(items) != len(r.left(t)) {
+		t.Errorf("the state tells %d resources, the cloud %d", len(items), len(r.left(t)))
+	}
 	if err := l.Destroy(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -56,11 +56,11 @@ what has been tried with stand-ins only.`,
 
 // cloudFlags are what plan and up take.
 type cloudFlags struct {
-	clusters, backendConfig                []string
-	location, from, size, backend, standIn string
-	nodes                                  int
-	bastion                                bool
-	ttl                                    time.Duration
+	clusters, backendConfig                          []string
+	location, from, size, backend, standIn, manifest string
+	nodes                                            int
+	bastion                                          bool
+	ttl                                              time.Duration
 }
 
 func (f *cloudFlags) add(c *cobra.Command) {
@@ -73,6 +73,7 @@ func (f *cloudFlags) add(c *cobra.Command) {
 	c.Flags().DurationVar(&f.ttl, "ttl", 0, "after that time, as 3h, Azure deletes the lab by itself, whether this machine is there or not (default: never)")
 	c.Flags().StringVar(&f.backend, "backend", "azurerm", "with --backend-config: Terraform's backend that keeps the state")
 	c.Flags().StringArrayVar(&f.backendConfig, "backend-config", nil, "a setting KEY=VALUE of the backend; without any, the state is in the lab's own folder")
+	c.Flags().StringVar(&f.manifest, "agent-manifest", "", "file with the mesh agent's manifests for the cluster with Open vSwitch; the word IMAGE in it becomes the image in the lab's registry")
 	c.Flags().StringVar(&f.standIn, "stand-in", "", "rehearse: use stand-ins instead of Azure, which write into this file what would exist")
 }
 
@@ -117,6 +118,13 @@ func (f *cloudFlags) settings(c *cobra.Command, name string, now time.Time) (ter
 	}
 	if len(f.backendConfig) > 0 {
 		s.Backend = &terraform.Backend{Kind: f.backend, Config: f.backendConfig}
+	}
+	if c.Flags().Changed("agent-manifest") {
+		text, err := os.ReadFile(f.manifest)
+		if err != nil {
+			return s, usageError{fmt.Errorf("--agent-manifest: %w", err)}
+		}
+		s.Manifest = string(text)
 	}
 	if c.Flags().Changed("stand-in") {
 		if !isNew && s.StandIns == "" {

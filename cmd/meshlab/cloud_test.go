@@ -132,6 +132,35 @@ func TestCloudInterrupted(t *testing.T) {
 	}
 }
 
+// Killed in the middle, meshlab writes nothing down any more, and Terraform not
+// either; down still removes everything.
+func TestCloudKilled(t *testing.T) {
+	p, cloud, flags := rehearse(t)
+	cloudFault(t, p, cloud, standin.Fault{Kind: standin.Slow, Type: "azurerm_linux_virtual_machine", Seconds: 600})
+	ctx, cancel := context.WithTimeout(t.Context(), verbLimit)
+	defer cancel()
+	cmd := p.command(ctx, append([]string{"cloud", "up", "--clusters", "ovs"}, flags...)...)
+	finish(t, cmd, func() error {
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		eventually(t, verbLimit, func() error { return cloudHas(cloud, "azurerm_linux_virtual_machine") })
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		return cmd.Wait()
+	})
+	cloudFault(t, p, cloud)
+	out := p.ok(t, "cloud", "status")
+	if !strings.Contains(out, "azurerm_resource_group.lab") {
+		t.Errorf("status says %q", out)
+	}
+	p.ok(t, "cloud", "down")
+	if n := cloudHolds(t, cloud); n != 0 {
+		t.Errorf("the cloud holds %d resources", n)
+	}
+}
+
 // cloudHas fails while the cloud holds nothing of that type.
 func cloudHas(cloud standin.Cloud, kind string) error {
 	s, err := cloud.Load()

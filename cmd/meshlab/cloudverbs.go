@@ -380,7 +380,7 @@ func gone(ctx context.Context, s terraform.Settings) (string, error) {
 			return "", err
 		}
 		if there {
-			return "", fmt.Errorf("Azure still has its group %s, which may cost: az group delete --name %s", group, group)
+			return "", fmt.Errorf("its group %s is still in Azure, and may cost: az group delete --name %s", group, group)
 		}
 	}
 	return "Azure has no group of it any more", nil

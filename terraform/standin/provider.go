@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"golang.org/x/sys/unix"
 )
 
 // versions are those of the real providers that the stand-ins have the schemas
@@ -29,6 +30,10 @@ func Serve(ctx context.Context, name string, cloud Cloud) error {
 	schemas, err := schemasOf(name)
 	if err != nil {
 		return err
+	}
+	// A Terraform that is killed leaves its providers behind; this one ends too.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("end with Terraform: %w", err)
 	}
 	return providerserver.Serve(ctx, func() provider.Provider { return &standIn{name: name, schemas: schemas, cloud: cloud} },
 		providerserver.ServeOpts{Address: address(name), ProtocolVersion: 6})

@@ -87,7 +87,7 @@ func (r *standInResource) Create(ctx context.Context, req resource.CreateRequest
 // refusal says why a creation is refused; nil: it is not.
 func (r *standInResource) refusal(s *State, fault Fault, id string, text json.RawMessage) error {
 	if s.find(r.schema.Type, id) >= 0 {
-		return fmt.Errorf("A resource with the ID %q already exists - to be managed via Terraform this resource needs to be imported into the State. Please see the resource documentation for %q for more information", id, r.schema.Type)
+		return fmt.Errorf("a resource with the ID %q already exists - to be managed via Terraform this resource needs to be imported into the State. Please see the resource documentation for %q for more information", id, r.schema.Type)
 	}
 	switch fault.Kind {
 	case Quota:
@@ -97,7 +97,7 @@ func (r *standInResource) refusal(s *State, fault Fault, id string, text json.Ra
 	}
 	if r.schema.Type == "helm_release" {
 		if !slices.Contains(s.hosts(), r.account.host) {
-			return fmt.Errorf("Kubernetes cluster unreachable: Get %q: dial tcp: no such host", r.account.host+"/version")
+			return fmt.Errorf("the Kubernetes cluster is unreachable: Get %q: dial tcp: no such host", r.account.host+"/version")
 		}
 		return nil
 	}
@@ -134,7 +134,7 @@ func (r *standInResource) Read(ctx context.Context, req resource.ReadRequest, re
 	if r.schema.Type == "helm_release" && !slices.Contains(s.hosts(), r.account.host) {
 		// The real provider cannot tell a cluster that is gone from one that
 		// does not answer.
-		r.fail(&resp.Diagnostics, "reading", id, fmt.Errorf("Kubernetes cluster unreachable: %q", r.account.host))
+		r.fail(&resp.Diagnostics, "reading", id, fmt.Errorf("the Kubernetes cluster is unreachable: %q", r.account.host))
 		return
 	}
 	at := s.find(r.schema.Type, r.key(id))

@@ -201,5 +201,6 @@ func plainOf(v tftypes.Value) (any, error) {
 
 // decode is encode's inverse.
 func decode(text json.RawMessage, t tftypes.Type) (tftypes.Value, error) {
-	return tftypes.ValueFromJSON(text, t) //nolint:staticcheck // nothing newer reads JSON of a known type
+	//lint:ignore SA1019 nothing else that is exported reads JSON of a known type
+	return tftypes.ValueFromJSON(text, t)
 }
