@@ -44,6 +44,7 @@ var importRules = []edge{
 	{"controller/openflow/...", []string{"controller/flow", "controller/openflow/..."}, "the wire protocol carries flows, whatever they mean"},
 	{"controller/certificate", nil, "knows certificates, not switches"},
 	{"controller/bridge", []string{"controller", "controller/certificate", "controller/flow", "controller/openflow/..."}, "gives a connection to a switch the shape that the loop asks for"},
+	{"controller/kube/kubetest", []string{"controller/internal/ovstest", "labs/builtin"}, "a Kubernetes for tests, with stand-ins whose containers run the services of labs"},
 	{"controller/internal/...", []string{"controller/flow"}, "test rigs of the controller"},
 	{"controller/dns", []string{"controller/mesh"}, "answers from snapshots, wherever they come from"},
 	{"controller/eject", []string{"controller/mesh"}, "changes snapshots; who applies them is others' business"},
