@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -204,17 +203,16 @@ func TestHashiCups(t *testing.T) {
 func tunnelled(t *testing.T, c *kubetest.Cluster) {
 	t.Helper()
 	for _, n := range c.Nodes {
-		var sent int
-		for text := range strings.Lines(n.Vsctl("--bare", "--columns=statistics", "find", "Interface", "type=vxlan")) {
-			for field := range strings.FieldsSeq(text) {
-				if value, ok := strings.CutPrefix(field, "tx_packets="); ok {
-					sent, _ = strconv.Atoi(value)
+		// Open vSwitch counts every five seconds (ovs-vswitchd.conf.db(5), stats-update-interval).
+		kubetest.Eventually(t, "frames from "+n.Name+" over VXLAN", func(context.Context) error {
+			statistics := n.Vsctl("--bare", "--columns=statistics", "find", "Interface", "type=vxlan")
+			for field := range strings.FieldsSeq(statistics) {
+				if value, ok := strings.CutPrefix(field, "tx_packets="); ok && value != "0" {
+					return nil
 				}
 			}
-		}
-		if sent == 0 {
-			t.Errorf("node %s has sent nothing over VXLAN", n.Name)
-		}
+			return fmt.Errorf("the tunnel tells %q", statistics)
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
@@ -80,11 +81,10 @@ func (s *Server) apply(ctx context.Context, text []byte) error {
 	if err != nil {
 		return err
 	}
-	groups, err := restmapper.GetAPIGroupResources(s.Client.Discovery())
+	mapper, err := s.mapper()
 	if err != nil {
-		return fmt.Errorf("ask for the kinds of objects: %w", err)
+		return err
 	}
-	mapper := restmapper.NewDiscoveryRESTMapper(groups)
 	for _, o := range objects {
 		kind := o.GroupVersionKind()
 		m, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
@@ -104,6 +104,15 @@ func (s *Server) apply(ctx context.Context, text []byte) error {
 		}
 	}
 	return nil
+}
+
+// mapper tells the resources of kinds, as the server knows them now.
+func (s *Server) mapper() (apimeta.RESTMapper, error) {
+	groups, err := restmapper.GetAPIGroupResources(s.Client.Discovery())
+	if err != nil {
+		return nil, fmt.Errorf("ask for the kinds of objects: %w", err)
+	}
+	return restmapper.NewDiscoveryRESTMapper(groups), nil
 }
 
 // documents reads the objects of a YAML file, without its empty documents.
@@ -160,11 +169,14 @@ spec:
 func (s *Server) ApplyDefinitions() {
 	s.t.Helper()
 	s.ApplyText(definitions)
-	for group, kinds := range map[string]int{"k8s.cni.cncf.io/v1": 1, "consul.hashicorp.com/v1alpha1": 2} {
-		Eventually(s.t, group+" to be served", func(context.Context) error {
-			list, err := s.Client.Discovery().ServerResourcesForGroupVersion(group)
-			if err == nil && len(list.APIResources) < kinds {
-				err = fmt.Errorf("%d of %d kinds are", len(list.APIResources), kinds)
+	for _, kind := range []schema.GroupKind{
+		{Group: "k8s.cni.cncf.io", Kind: "NetworkAttachmentDefinition"},
+		{Group: "consul.hashicorp.com", Kind: "ServiceDefaults"}, {Group: "consul.hashicorp.com", Kind: "ServiceIntentions"},
+	} {
+		Eventually(s.t, kind.String()+" to be served", func(context.Context) error {
+			mapper, err := s.mapper()
+			if err == nil {
+				_, err = mapper.RESTMapping(kind)
 			}
 			return err
 		})

@@ -125,6 +125,11 @@ func (c *Cluster) changed(object any) {
 			k.update(pod)
 		}
 	}
+	c.wake()
+}
+
+// wake lets the controllers look.
+func (c *Cluster) wake() {
 	select {
 	case c.change <- struct{}{}:
 	default: // they have yet to look
@@ -140,7 +145,7 @@ func (c *Cluster) gone(object any) {
 			k.forget(pod)
 		}
 	}
-	c.changed(nil)
+	c.wake()
 }
 
 // note keeps what went wrong, for the log of a test that fails.

@@ -115,9 +115,7 @@ func TestStandIns(t *testing.T) {
 		return err
 	}
 	kubetest.Eventually(t, "the pod at the other node to answer", func(context.Context) error { return ask() })
-	if tunnel := c.Nodes[0].Vsctl("get", "Interface", "vxlan", "statistics:tx_packets"); strings.TrimSpace(tunnel) == "0" {
-		t.Error("nothing left by the tunnel")
-	}
+	tunnelled(t, c)
 
 	// A pod that is deleted goes, with its port and its namespace, and the
 	// Deployment makes another.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,7 @@ func (c *Cluster) control(deployments cache.Store) {
 		}
 		if err != nil && c.ctx.Err() == nil {
 			c.note("%v", err)
+			time.AfterFunc(again, c.wake) // it may lack what no watch tells of
 		}
 	}
 }

@@ -35,6 +35,9 @@ type podRun struct {
 	stop chan time.Duration // takes the time to end in, once
 	once sync.Once
 	done chan struct{} // closed when nothing of it is left here
+
+	term       chan struct{} // closed to let its containers end
+	containers sync.WaitGroup
 }
 
 func newKubelet(c *Cluster, n *Node) *standInKubelet {
@@ -52,7 +55,7 @@ func (k *standInKubelet) update(pod *corev1.Pod) {
 	case k.ctx.Err() != nil:
 	case r == nil && pod.DeletionTimestamp == nil:
 		k.next++
-		r = &podRun{stop: make(chan time.Duration, 1), done: make(chan struct{})}
+		r = &podRun{stop: make(chan time.Duration, 1), done: make(chan struct{}), term: make(chan struct{})}
 		k.pods[pod.UID] = r
 		podIP := fmt.Sprintf("%s%d.%d", podPrefix, k.node.number, k.next)
 		go func() {
@@ -99,10 +102,8 @@ func (k *standInKubelet) end() {
 // run runs a pod from its network to its end.
 func (k *standInKubelet) run(pod *corev1.Pod, podIP string, r *podRun) {
 	c, where := k.cluster, fmt.Sprintf("pod %s/%s at %s", pod.Namespace, pod.Name, k.node.Name)
-	var containers sync.WaitGroup
 	ctx, kill := context.WithCancel(k.ctx)
 	defer kill()
-	term := make(chan struct{})
 	begin := func() error {
 		networks, err := c.addNetwork(ctx, k.node, pod, podIP)
 		if err != nil {
@@ -116,7 +117,7 @@ func (k *standInKubelet) run(pod *corev1.Pod, podIP string, r *podRun) {
 			return err
 		}
 		for i, p := range programs {
-			containers.Go(func() { c.keepRunning(ctx, term, pod, pod.Spec.Containers[i].Name, p) })
+			r.containers.Go(func() { c.keepRunning(ctx, r.term, pod, pod.Spec.Containers[i].Name, p) })
 		}
 		return nil
 	}
@@ -128,7 +129,7 @@ func (k *standInKubelet) run(pod *corev1.Pod, podIP string, r *podRun) {
 			break
 		}
 	}
-	k.await(pod, r, ctx, term, kill, &containers)
+	k.await(ctx, kill, pod, r)
 }
 
 // untilDone tries a step until it works. If the pod is to end before that, the
@@ -153,13 +154,13 @@ func (k *standInKubelet) untilDone(ctx context.Context, r *podRun, where string,
 }
 
 // await ends a pod when it is to, and removes it.
-func (k *standInKubelet) await(pod *corev1.Pod, r *podRun, ctx context.Context, term chan struct{}, kill func(), containers *sync.WaitGroup) {
+func (k *standInKubelet) await(ctx context.Context, kill context.CancelFunc, pod *corev1.Pod, r *podRun) {
 	select {
 	case grace := <-r.stop:
-		close(term)
+		close(r.term)
 		ended := make(chan struct{})
 		go func() {
-			containers.Wait()
+			r.containers.Wait()
 			close(ended)
 		}()
 		select {
@@ -168,11 +169,12 @@ func (k *standInKubelet) await(pod *corev1.Pod, r *podRun, ctx context.Context, 
 		case <-ctx.Done():
 		}
 	case <-ctx.Done(): // the node's power is gone
-		containers.Wait()
+		r.containers.Wait()
+		_ = run(context.Background(), "ip", "netns", "del", podNetNS(pod)) // if it was made
 		return
 	}
 	kill()
-	containers.Wait()
+	r.containers.Wait()
 	if err := k.cluster.patchReady(k.ctx, pod, corev1.ConditionFalse, "PodCompleted"); err != nil && !gone(err) {
 		k.cluster.note("pod %s: %v", pod.Name, err)
 	}
