@@ -17,7 +17,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 VERSION := $(shell git describe --always --tags --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps demo test check accuracy bench mininet thesis fuzz crash clean
+.PHONY: help build deps demo test check accuracy bench mininet kube thesis fuzz crash clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -56,10 +56,16 @@ mininet: deps ## the same networks by Mininet and by meshlab, in turn: time and 
 accuracy: ## how exact delay, jitter, loss and bandwidth of links are on this machine, as tables: four minutes, as root
 	go test -tags integration -count 1 -timeout 20m -run '^$$' -bench '^BenchmarkAccuracy$$' -benchtime 1x ./orchestrate/shape
 
+kube: deps ## tests with a real kube-apiserver, which is built once: some minutes of all processors
+	@.ci/testdeps
+	@.ci/kube-apiserver
+	go test -tags integration -count 1 -timeout 20m -v ./controller/kube/kubetest
+
 thesis: deps ## run the thesis' own Kubernetes manifests of HashiCups, from MANIFESTS=folder, in the tests' cluster
 	@[ -d "$(MANIFESTS)" ] || { echo "name the folder: make thesis MANIFESTS=.../hashicups-k8s" >&2; exit 2; }
 	@.ci/testdeps
-	MESHLAB_MANIFESTS=$(abspath $(MANIFESTS)) go test -tags integration -count 1 -timeout 20m -v -run HashiCups ./controller/kube/...
+	@.ci/kube-apiserver
+	MESHLAB_MANIFESTS=$(abspath $(MANIFESTS)) go test -tags integration -count 1 -timeout 20m -v -run HashiCups ./controller/kube/kubetest
 
 fuzz: ## run each fuzz target for FUZZ=60s
 	@set -e; grep -r --include='*_test.go' -H -o '^func Fuzz[A-Za-z0-9_]*' . | sort | \
