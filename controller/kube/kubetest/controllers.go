@@ -47,8 +47,11 @@ func (c *Cluster) schedule(ctx context.Context) error {
 	var waiting []*corev1.Pod
 	for _, o := range c.pods.GetStore().List() {
 		pod := o.(*corev1.Pod)
+		if pod.DeletionTimestamp != nil {
+			continue // it makes room
+		}
 		count[pod.Spec.NodeName]++
-		if pod.Spec.NodeName == "" && pod.DeletionTimestamp == nil {
+		if pod.Spec.NodeName == "" {
 			waiting = append(waiting, pod)
 		}
 	}
