@@ -30,7 +30,7 @@ func TestOrdinaryUserOnMachines(t *testing.T) {
 	l.strikes(t, map[string]strike{
 		"kill a switch":    {[]string{"kill", "s2"}, "", true},
 		"pause a switch":   {[]string{"pause", "s1"}, "", true},
-		"partition":        {[]string{"partition", "s1,s3", "s2"}, "(s1-s2, s2-s3)", true},
+		"partition":        {[]string{"partition", "s1,s3", "s2"}, "(s2-s3, s1-s2)", true},
 		"degrade a tunnel": {[]string{"degrade", "s1-s3", "--loss", "100%"}, "", true},
 	})
 	p.ok(t, "down", "mine")

@@ -45,12 +45,12 @@ func TestCompareFindsARegression(t *testing.T) {
 	if r.code != exitRegression {
 		t.Fatal(r)
 	}
-	for _, want := range []string{"FAIL: 2 of 2 figures", "::error title=", "not calibrated"} {
+	for _, want := range []string{"of 2 figures worse by more than the margin", "::error title=meshlab FAIL%3A p50", "not calibrated"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("the output lacks %q:\n%s", want, r.stdout)
 		}
 	}
-	for file, want := range map[string]string{"comment.md": "### meshlab: FAIL", "junit.xml": `failures="2"`} {
+	for file, want := range map[string]string{"comment.md": "### meshlab: FAIL", "junit.xml": `<failure message="before in single-upstream (MN): the p50 of after is `} {
 		text, err := os.ReadFile(filepath.Join(p.dir, file))
 		if err != nil || !strings.Contains(string(text), want) {
 			t.Errorf("%s lacks %q (%v):\n%s", file, want, err, text)

@@ -92,7 +92,7 @@ func TestFaultVerbOnContainers(t *testing.T) {
 		"pause a service": {[]string{"pause", "product-db"}, "", true},
 		"cut a cable":     {[]string{"cut", "s2-db1"}, "(db1-s2)", true},
 		"kill a switch":   {[]string{"kill", "s2"}, "(ovs-vswitchd@s2, ovsdb-server@s2)", true},
-		"partition":       {[]string{"partition", "s1,s3", "s2"}, "(s1-s2, s2-s3)", true},
+		"partition":       {[]string{"partition", "s1,s3", "s2"}, "(s2-s3, s1-s2)", true},
 	})
 	t.Run("logs and ps tell of it", func(t *testing.T) {
 		l.ok(t, "fault", "pause", "payments", "--for", "0", "--lab", l.name)

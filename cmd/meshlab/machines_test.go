@@ -29,7 +29,7 @@ var longTests = []string{"TestPages", "TestConformance", "TestFaultVerb", "TestI
 
 // aloneTests hold times of milliseconds to their limits, or stop parts of a lab
 // for a while: no other test runs beside them.
-var aloneTests = []string{"TestSurvival", "TestRestartedSwitchWaits", "TestSwitchesOnMachines", "TestRollout", "TestLinks"}
+var aloneTests = []string{"TestCompareFindsARegression", "TestSurvival", "TestRestartedSwitchWaits", "TestSwitchesOnMachines", "TestRollout", "TestLinks"}
 
 // sharedOut tells whether this run is one of all tests. These wait for most of
 // their time, for Consul and for each other's daemons, so several machines do

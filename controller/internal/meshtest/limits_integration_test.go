@@ -45,7 +45,12 @@ func TestLimitOfConnections(t *testing.T) {
 		}
 		start := time.Now()
 		var again *client
+		told := false
 		r.until("room for one more", func() bool {
+			if !told && time.Since(start) > 3*time.Second {
+				told = true
+				t.Log(r.ovs.Appctl("dpctl/ct-get-limits"), r.ovs.Appctl("dpctl/dump-conntrack"))
+			}
 			c, err := r.open("h1", 0, apiAt)
 			if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Fatal(err)
