@@ -295,7 +295,11 @@ func (c FileConfig) validate() error {
 		if len(c.Fabric.Hosts) > 0 || c.Fabric.Mesh || c.DatapathType != "" || c.TLS != (TLS{}) {
 			bad("fabric, datapath_type and tls need datapaths beside them; without these, write vip and hairpin")
 		}
-		errs = append(errs, c.Network().Validate())
+		if c.VIP.IsValid() {
+			errs = append(errs, c.Network().Validate())
+		} else {
+			bad("vip is missing, or not an address; write the virtual address of all upstreams, such as 10.1.1.254")
+		}
 		if path, ok := strings.CutPrefix(c.OVSDB, "unix:"); !ok || !filepath.IsAbs(path) {
 			bad("ovsdb is %q; the bridges are reached by sockets beside the database's, so write unix:/path", c.OVSDB)
 		}

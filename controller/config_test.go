@@ -113,7 +113,7 @@ func TestConfigProblems(t *testing.T) {
 		{"stated twice", "status:", "metrics:", `c.yaml:13:1: "metrics" is stated twice`},
 		{"no address", "10.0.0.250", "10.0.0", "c.yaml:4:6: vip: "},
 		{"no IPv4 address", "10.0.0.250", "fd00::1", "vip fd00::1 is not an IPv4 address"},
-		{"no virtual address", "vip: 10.0.0.250", "", "vip invalid IP is not an IPv4 address"},
+		{"no virtual address", "vip: 10.0.0.250", "", "vip is missing"},
 		{"hairpin is vip", "10.0.0.254", "10.0.0.250", "vip and hairpin are both"},
 		{"no list", "[br0, br1]", "br0", "c.yaml:6:10: bridges must be a list"},
 		{"list of lists", "[br0, br1]", "[[br0]]", "an entry of bridges must be text"},
