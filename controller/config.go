@@ -217,11 +217,19 @@ func LoadAgentConfig(path string, override func(*FileConfig)) (FileConfig, error
 			return FileConfig{}, fmt.Errorf("read agent configuration: %w", err)
 		}
 	}
-	return parseWith(cmp.Or(path, "flags"), text, func(c *FileConfig) {
+	return ParseAgentConfig(cmp.Or(path, "flags"), text, override)
+}
+
+// ParseAgentConfig is LoadAgentConfig of a text, which errors call by name.
+// override may be nil.
+func ParseAgentConfig(name string, text []byte, override func(*FileConfig)) (FileConfig, error) {
+	return parseWith(name, text, func(c *FileConfig) {
 		if c.Kubernetes == nil {
 			c.Kubernetes = &Kubernetes{}
 		}
-		override(c)
+		if override != nil {
+			override(c)
+		}
 	})
 }
 

@@ -45,8 +45,9 @@ type Config struct {
 	Limits func(ctx context.Context, zones map[uint16]uint32) error
 	// Relieve looks for connections that have ended but still count for their
 	// limits, and has forget remove them: each body is that of an experimenter
-	// message to a switch of the Open vSwitch with that run directory. nil:
-	// they count until they time out.
+	// message to a switch of the Open vSwitch with that run directory. It is
+	// called every second while there are limits. nil: they count until they
+	// time out.
 	Relieve func(ctx context.Context, forget func(ctx context.Context, runDir string, bodies [][]byte) error) error
 	// Traced is told the end of each half of a traced connection, a flow with
 	// flow.CookieLearned. nil: nobody.
@@ -57,10 +58,13 @@ type Config struct {
 	Converged func(datapath string, took time.Duration)
 	// RegistryUp tells whether the registry answered last. nil: taken for granted.
 	RegistryUp func() bool
-	Status     string               // path of the unix socket for status; empty: no status
-	Drain      func() time.Duration // how long deregistered instances keep their connections; nil: DefaultDrain
-	Logger     *slog.Logger         // nil: silent
-	Now        func() time.Time     // nil: time.Now
+	// Away names the sources that do not answer, and what mends that. nil:
+	// nobody knows.
+	Away   func() []string
+	Status string               // path of the unix socket for status; empty: no status
+	Drain  func() time.Duration // how long deregistered instances keep their connections; nil: DefaultDrain
+	Logger *slog.Logger         // nil: silent
+	Now    func() time.Time     // nil: time.Now
 }
 
 // Network is a fabric and the switches in it. It is immutable.
@@ -69,6 +73,7 @@ type Network struct {
 	Datapaths []Datapath
 	// Partial says that not all is known yet: nothing is deleted from switches.
 	Partial bool
+	Since   time.Time // when what it is made of was known; zero: not told
 }
 
 func (c *Config) complete() error {
@@ -147,6 +152,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	start("watch network", c.watchNetwork)
 	if c.cfg.Limits != nil {
 		start("limit connections", c.keepLimits)
+	}
+	if c.cfg.Relieve != nil {
+		start("forget ended connections", c.makeRoom)
 	}
 	<-ctx.Done()
 	return context.Cause(ctx)
@@ -228,9 +236,57 @@ func (c *Controller) Handler() http.Handler { return (&status{c}).handler() }
 // none, and room is made for new connections.
 const limitsRetry = time.Second
 
-// keepLimits sets the limits of connections. Switches of one Open vSwitch
-// share them, so of several limits of a zone the lowest counts.
+// limitsTimeout bounds one such round: a list of 200,000 connections takes some
+// seconds, and an Open vSwitch that does not answer is asked again.
+const limitsTimeout = 10 * time.Second
+
+// zones are the limits of connections of all switches, and the run directories
+// of the Open vSwitches that keep them. Switches of one Open vSwitch share
+// them, so of several limits of a zone the lowest counts. all is false while
+// the limits of a switch are not known yet.
+func (c *Controller) zones() (zones map[uint16]uint32, homes map[string]bool, all bool) {
+	zones, homes, all = map[uint16]uint32{}, map[string]bool{}, true
+	for _, w := range c.each() {
+		own, ok := w.zones()
+		all = all && ok
+		if home := w.dp.Home(); home != "" && len(own) > 0 {
+			homes[home] = true
+		}
+		for zone, limit := range own {
+			if have, ok := zones[zone]; !ok || limit < have {
+				zones[zone] = limit
+			}
+		}
+	}
+	return zones, homes, all
+}
+
+// keepLimits sets the limits of connections.
 func (c *Controller) keepLimits(ctx context.Context) error {
+	return c.eachRound(ctx, c.limits, "limits of connections are not in force", func(ctx context.Context) error {
+		zones, homes, all := c.zones()
+		if !all {
+			return nil // those that are set stay
+		}
+		c.limitedBy(len(homes))
+		return c.cfg.Limits(ctx, zones)
+	})
+}
+
+// makeRoom has ended connections forgotten. It waits neither for the limits to
+// be set nor for a switch that is not there.
+func (c *Controller) makeRoom(ctx context.Context) error {
+	return c.eachRound(ctx, nil, "ended connections still count for their limits", func(ctx context.Context) error {
+		if zones, _, _ := c.zones(); len(zones) == 0 {
+			return nil
+		}
+		return c.cfg.Relieve(ctx, c.forget)
+	})
+}
+
+// eachRound calls f every second, and when asked, until ctx ends. The first
+// failure of several in a row is logged.
+func (c *Controller) eachRound(ctx context.Context, asked <-chan struct{}, failure string, f func(context.Context) error) error {
 	again := time.NewTicker(limitsRetry)
 	defer again.Stop()
 	failing := false
@@ -238,39 +294,19 @@ func (c *Controller) keepLimits(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-c.limits:
+		case <-asked:
 		case <-again.C:
 		}
 		if !c.active() {
 			continue
 		}
-		zones, homes, known := map[uint16]uint32{}, map[string]bool{}, true
-		for _, w := range c.each() {
-			own, ok := w.zones()
-			known = known && ok
-			if home := w.dp.Home(); home != "" && len(own) > 0 {
-				homes[home] = true
-			}
-			for zone, limit := range own {
-				if have, ok := zones[zone]; !ok || limit < have {
-					zones[zone] = limit
-				}
-			}
-		}
-		if !known {
-			continue
-		}
-		c.limitedBy(len(homes))
-		err := c.cfg.Limits(ctx, zones)
+		round, end := context.WithTimeout(ctx, limitsTimeout)
+		err := f(round)
+		end()
 		if err != nil && !failing && ctx.Err() == nil {
-			c.cfg.Logger.Warn("limits of connections are not in force", "error", err)
+			c.cfg.Logger.Warn(failure, "error", err)
 		}
 		failing = err != nil
-		if err == nil && len(zones) > 0 && c.cfg.Relieve != nil {
-			if err := c.cfg.Relieve(ctx, c.forget); err != nil && ctx.Err() == nil {
-				c.cfg.Logger.Debug("ended connections still count for their limits", "error", err)
-			}
-		}
 	}
 }
 

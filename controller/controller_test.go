@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,6 +176,59 @@ func TestLoopFollowsSnapshots(t *testing.T) {
 	}
 }
 
+// TestHostsMove changes the network below a mesh that stays as it is: the
+// switch gets the difference, without being asked what it has, and the time
+// that it took is not the age of the mesh.
+func TestHostsMove(t *testing.T) {
+	f, dp := fabric()
+	networks, took := make(chan controller.Network), make(chan time.Duration, 8)
+	var later atomic.Int64 // by which the clock is ahead
+	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	b := newMemoryBridge(t)
+	r := run(t, b.connect, func(cfg *controller.Config) {
+		cfg.Fabric, cfg.Datapaths = pipeline.Fabric{}, nil
+		cfg.Networks = func(ctx context.Context, emit func(controller.Network)) error {
+			emit(controller.Network{Fabric: f, Datapaths: []controller.Datapath{dp}})
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case n := <-networks:
+					emit(n)
+				}
+			}
+		}
+		cfg.Now, cfg.Converged = clock, func(_ string, d time.Duration) { took <- d }
+	})
+	r.set(snapshot(inst(h2 + ":80")))
+	if d := <-took; d <= 0 {
+		t.Errorf("the mesh took %v", d)
+	}
+	b.mu.Lock()
+	asked, sent := b.read, len(b.changes)
+	b.mu.Unlock()
+	later.Store(int64(time.Hour))
+	now := dp
+	now.Access, now.ToHost, now.Flood = map[string]uint32{"h1": 1}, map[string]uint32{"h2": 3}, []uint32{1, 3}
+	now.Trunks = map[uint32]pipeline.Peer{3: {}}
+	networks <- controller.Network{Fabric: f, Datapaths: []controller.Datapath{now}, Since: clock()}
+	if d := <-took; d <= 0 || d >= time.Hour {
+		t.Errorf("the move of a host took %v", d)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.read != asked {
+		t.Error("the switch was asked for its flows")
+	}
+	added, gone := 0, 0
+	for _, c := range b.changes[sent:] {
+		added, gone = added+len(c.AddFlows), gone+len(c.DeleteCookies)
+	}
+	if added == 0 || gone == 0 || added+gone >= len(b.flows) {
+		t.Errorf("%d flows were added and %d deleted, of %d", added, gone, len(b.flows))
+	}
+}
+
 func TestLoopReconnects(t *testing.T) {
 	b := newMemoryBridge(t)
 	r := run(t, b.connect, nil)
@@ -329,6 +383,65 @@ func TestLimitsOfSeveral(t *testing.T) {
 			warned := slices.ContainsFunc(h.Warnings, func(w string) bool { return strings.Contains(w, "each of 2 Open vSwitches") })
 			if warned != c.want {
 				t.Errorf("warnings %q; one about several: want %v", h.Warnings, c.want)
+			}
+		})
+	}
+}
+
+// Room is made for new connections whatever is wrong with something else: the
+// limits cannot be set, that takes long, or another switch is not there.
+func TestEndedConnectionsAreForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits func(context.Context) error
+		away   bool // the second switch
+	}{
+		"all is well":           {func(context.Context) error { return nil }, false},
+		"limits are not set":    {func(context.Context) error { return errors.New("no") }, false},
+		"nobody answers":        {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, false},
+		"a switch is not there": {func(context.Context) error { return nil }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, first := fabric()
+			second := first
+			second.Name, second.DPID, second.Address = "s2", 2, "s2.mgmt"
+			bridges := map[string]*memoryBridge{"s1": newMemoryBridge(t), "s2": newMemoryBridge(t)}
+			relieved := make(chan struct{})
+			var away atomic.Bool
+			r := run(t, func(ctx context.Context, dp controller.Datapath) (controller.Switch, error) {
+				if away.Load() && dp.Name == "s2" {
+					return nil, errors.New("it is not there")
+				}
+				return bridges[dp.Name].connect(ctx, dp)
+			}, func(cfg *controller.Config) {
+				cfg.Datapaths = append(cfg.Datapaths, second)
+				cfg.Limits = func(ctx context.Context, _ map[uint16]uint32) error { return c.limits(ctx) }
+				cfg.Relieve = func(ctx context.Context, _ func(context.Context, string, [][]byte) error) error {
+					if _, bounded := ctx.Deadline(); !bounded {
+						t.Error("a switch that does not answer would be waited for without an end")
+					}
+					select {
+					case relieved <- struct{}{}:
+					case <-ctx.Done():
+					}
+					return nil
+				}
+			})
+			snap := snapshot(inst(h2 + ":80"))
+			snap.Services[0].Limits.Connections = 100
+			if c.away { // before it has heard of any limit
+				away.Store(true)
+				bridges["s2"].cut()
+				r.health("the end of s2", func(h controller.Health) bool { return !h.Datapaths[1].Connected })
+				r.snaps <- snap
+			} else {
+				r.set(snap)
+			}
+			for range 2 { // not only once
+				select {
+				case <-relieved:
+				case <-time.After(patience):
+					t.Fatal("nothing is forgotten")
+				}
 			}
 		})
 	}

@@ -24,6 +24,7 @@ type memoryBridge struct {
 	changes []taken
 	conn    *memoryConn
 	refuse  int // how many of the next changes fail
+	read    int // how often all flows were asked for
 }
 
 func newMemoryBridge(t *testing.T, flows ...flow.Flow) *memoryBridge {
@@ -112,6 +113,7 @@ func (c *memoryConn) PacketOut(_ context.Context, _ uint32, data []byte, actions
 func (c *memoryConn) Flows(context.Context) ([]controller.FlowStats, error) {
 	c.bridge.mu.Lock()
 	defer c.bridge.mu.Unlock()
+	c.bridge.read++
 	var out []controller.FlowStats
 	for _, f := range c.bridge.flows {
 		out = append(out, controller.FlowStats{Table: f.Table, Priority: f.Priority, Cookie: f.Cookie, Packets: 3, Bytes: 180})

@@ -22,10 +22,13 @@ import (
 // Health is the answer of GET /healthz, with status 200 when OK and 503 when
 // not.
 type Health struct {
-	OK        bool             `json:"ok"`       // there is a snapshot, and every datapath is in sync with it
-	Role      string           `json:"role"`     // active; or standby, which is OK when it could take over
-	Snapshot  uint64           `json:"snapshot"` // serial number of the latest; 0: none yet
-	Registry  bool             `json:"registry"` // it answered the last question
+	OK       bool   `json:"ok"`       // there is a snapshot, and every datapath is in sync with it
+	Role     string `json:"role"`     // active; or standby, which is OK when it could take over
+	Snapshot uint64 `json:"snapshot"` // serial number of the latest; 0: none yet
+	Registry bool   `json:"registry"` // it answered the last question
+	// Away are sources that do not answer, and what mends that; what they said
+	// last stands.
+	Away      []string         `json:"away,omitempty"`
 	Datapaths []DatapathHealth `json:"datapaths"`
 	Warnings  []string         `json:"warnings,omitempty"` // parts of the snapshot that are not honoured
 	Ejected   []eject.Ejected  `json:"ejected,omitempty"`  // instances that failed and get no new connections for a while
@@ -87,6 +90,9 @@ func (c *Controller) Health() Health {
 	h := Health{OK: goal.serial > 0, Snapshot: goal.serial, Role: "active", Registry: c.cfg.RegistryUp == nil || c.cfg.RegistryUp()}
 	if !c.active() {
 		h.Role = "standby"
+	}
+	if c.cfg.Away != nil {
+		h.Away = c.cfg.Away()
 	}
 	c.mu.Lock()
 	h.OK = h.OK && c.workers != nil

@@ -53,6 +53,7 @@ type position struct {
 	dp      pipeline.Datapath
 	partial bool
 	serial  uint64
+	since   time.Time // when what the network is made of was known
 }
 
 // state is what a worker tells of its switch.
@@ -62,16 +63,17 @@ type state struct {
 	groups   int
 	meters   int
 	warnings []string
-	serial   uint64        // of the goal that was last applied
-	place    uint64        // and of the place
-	applied  time.Time     // when it was confirmed; zero: never on this connection
-	took     time.Duration // from the snapshot to the confirmation; 0: the snapshot is older than the connection
+	zones    map[uint16]uint32 // limits of connections
+	serial   uint64            // of the goal that was last applied
+	place    uint64            // and of the place
+	applied  time.Time         // when it was confirmed; zero: never on this connection
+	took     time.Duration     // from the snapshot or the network to the confirmation; 0: they are older than the connection
 }
 
 func newWorker(c *Controller, n Network, dp Datapath) *worker {
 	return &worker{
 		c: c, name: dp.Name, dp: dp, log: c.cfg.Logger.With("datapath", dp.Name),
-		where: position{fabric: n.Fabric, dp: dp.Datapath, partial: n.Partial, serial: 1}, moved: make(chan struct{}),
+		where: position{fabric: n.Fabric, dp: dp.Datapath, partial: n.Partial, serial: 1, since: n.Since}, moved: make(chan struct{}),
 	}
 }
 
@@ -84,7 +86,7 @@ func (w *worker) sameWay(dp Datapath) bool {
 func (w *worker) place(n Network, dp pipeline.Datapath) {
 	w.placing.Lock()
 	defer w.placing.Unlock()
-	w.where = position{fabric: n.Fabric, dp: dp, partial: n.Partial, serial: w.where.serial + 1}
+	w.where = position{fabric: n.Fabric, dp: dp, partial: n.Partial, serial: w.where.serial + 1, since: n.Since}
 	close(w.moved)
 	w.moved = make(chan struct{})
 }
@@ -143,11 +145,20 @@ func (w *worker) compile(g goal, where position) (d pipeline.Delta, fresh bool, 
 	w.compiling.Lock()
 	defer w.compiling.Unlock()
 	if w.compiler == nil || w.placed.serial != where.serial {
-		compiler, err := pipeline.NewCompiler(where.fabric, where.dp)
-		if err != nil {
-			return pipeline.Delta{}, false, err
+		moved := false
+		if w.compiler != nil {
+			if moved, err = w.compiler.Move(where.fabric, where.dp); err != nil {
+				return pipeline.Delta{}, false, err
+			}
 		}
-		w.compiler, w.placed, fresh = compiler, where, true
+		if !moved {
+			compiler, err := pipeline.NewCompiler(where.fabric, where.dp)
+			if err != nil {
+				return pipeline.Delta{}, false, err
+			}
+			w.compiler, fresh = compiler, true
+		}
+		w.placed = where
 	}
 	return w.compiler.Update(g.snap), fresh, nil
 }
@@ -240,7 +251,7 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 		return whole, err
 	}
 	w.compiling.Lock()
-	if fresh && !whole { // a new place: what is there is that of the old one
+	if (fresh || keep) && !whole { // what is there is more than what the compiler knows, or is to stay
 		flows, err := read(ctx, sw)
 		if err != nil {
 			w.compiling.Unlock()
@@ -266,7 +277,7 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 		err = sw.Apply(ctx, ch)
 		cancel()
 	}
-	next := state{serial: g.serial, place: where.serial, meters: len(w.compiler.Meters()), warnings: w.compiler.Warnings()}
+	next := state{serial: g.serial, place: where.serial, meters: len(w.compiler.Meters()), warnings: w.compiler.Warnings(), zones: w.compiler.Zones()}
 	next.flows, next.groups = w.compiler.Size()
 	if added < 0 {
 		added = next.flows
@@ -282,12 +293,19 @@ func (w *worker) apply(ctx context.Context, sw Switch, have *held, g goal, where
 		return whole, fmt.Errorf("apply change: %w", err)
 	}
 	next.applied = w.c.cfg.Now()
-	if g.since.After(connected) {
-		next.took = next.applied.Sub(g.since)
-		w.c.converged(w.name, next.took)
-	}
 	w.mu.Lock()
 	known := w.state.warnings
+	since := time.Time{} // of the older of what is new
+	if w.state.serial != g.serial {
+		since = g.since
+	}
+	if w.state.place != where.serial && !where.since.IsZero() && (since.IsZero() || where.since.Before(since)) {
+		since = where.since
+	}
+	if since.After(connected) {
+		next.took = next.applied.Sub(since)
+		w.c.converged(w.name, next.took)
+	}
 	w.state = next
 	w.mu.Unlock()
 	select {
@@ -325,14 +343,11 @@ func (w *worker) look() (Switch, state) {
 	return w.sw, w.state
 }
 
-// zones are the limits of connections, once the program is that of a snapshot.
+// zones are the limits of connections by the program that the switch has
+// confirmed last, once that is of a snapshot. They are not to be changed.
 func (w *worker) zones() (map[uint16]uint32, bool) {
-	if _, s := w.look(); s.serial == 0 {
-		return nil, false
-	}
-	w.compiling.Lock()
-	defer w.compiling.Unlock()
-	return w.compiler.Zones(), true
+	_, s := w.look()
+	return s.zones, s.serial > 0
 }
 
 // with calls f with the program; false when there is none yet.

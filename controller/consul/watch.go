@@ -25,6 +25,7 @@ type Config struct {
 	Spacing  time.Duration // time between two queries of one kind in the long run, 20 ms
 	Debounce time.Duration // least time between two snapshots, 3 ms
 	MaxRetry time.Duration // longest pause after an error, 3 s
+	Recovery time.Duration // for which the last state stands after Consul was away, 5 s
 
 	// DefaultDeny says what holds between services that no intention names.
 	// Nil: what Consul's agent is configured for.
@@ -36,6 +37,7 @@ const (
 	defaultSpacing  = 20 * time.Millisecond
 	defaultDebounce = 3 * time.Millisecond
 	defaultMaxRetry = 3 * time.Second
+	defaultRecovery = 5 * time.Second // checks are renewed, or run, every second or two
 	firstRetry      = 50 * time.Millisecond
 	burst           = 20 // queries that may come without spacing after a quiet time
 	patience        = 3  // refusals of a chain after which the rest does not wait for it
@@ -51,6 +53,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Spacing, defaultSpacing)
 	set(&c.Debounce, defaultDebounce)
 	set(&c.MaxRetry, defaultMaxRetry)
+	set(&c.Recovery, defaultRecovery)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -60,9 +63,10 @@ func (c Config) withDefaults() Config {
 // Watch calls emit with each new state of the catalog until ctx ends, and
 // returns ctx's error then. It calls emit from one goroutine, never before
 // it has seen all services and configuration entries once, and only when
-// something has changed. While Consul cannot be reached, or answers from a
-// catalog that does not yet list Consul's own servers, the last state
-// stands; Watch tries again for ever.
+// something has changed. While Consul cannot be reached, has no leader, or
+// answers from a catalog that does not yet list Consul's own servers, and for
+// Config.Recovery after that, the last state stands; Watch tries again for
+// ever.
 func Watch(ctx context.Context, cfg Config, emit func(mesh.Snapshot)) error {
 	if cfg.Client == nil {
 		return errors.New("watch Consul: no client given; set Config.Client")
@@ -102,6 +106,9 @@ func (w *watcher) follow(ctx context.Context, l loop) {
 			return
 		case err != nil:
 			if failures++; failures == 1 {
+				if !errors.As(err, new(api.StatusError)) { // nobody has answered
+					w.isAway()
+				}
 				w.cfg.Logger.Log(ctx, l.topic.level(), "consul query failed; the last state stands", "query", l.topic.String(), "error", err)
 			}
 			// One broken chain must not hold back the rest; a list that is

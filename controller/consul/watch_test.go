@@ -84,6 +84,11 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // watch gives what Watch emits about an agent that the test plays.
 func watch(t *testing.T, leaderless int) (*agent, <-chan mesh.Snapshot) {
 	t.Helper()
+	return watchWith(t, leaderless, Config{Recovery: time.Nanosecond})
+}
+
+func watchWith(t *testing.T, leaderless int, cfg Config) (*agent, <-chan mesh.Snapshot) {
+	t.Helper()
 	a := &agent{lists: make(chan answer)}
 	a.leaderless.Store(int32(leaderless))
 	srv := httptest.NewServer(a)
@@ -91,10 +96,11 @@ func watch(t *testing.T, leaderless int) (*agent, <-chan mesh.Snapshot) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Client, cfg.Debounce = client, time.Nanosecond
 	ctx, cancel := context.WithCancel(context.Background())
 	done, snaps := make(chan error, 1), make(chan mesh.Snapshot, 10)
 	go func() {
-		done <- Watch(ctx, Config{Client: client, Debounce: time.Nanosecond}, func(s mesh.Snapshot) { snaps <- s })
+		done <- Watch(ctx, cfg, func(s mesh.Snapshot) { snaps <- s })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -156,5 +162,28 @@ func TestFilteredCatalogCounts(t *testing.T) {
 	a.lists <- answer{index: "7", filtered: true, services: map[string][]string{}}
 	if s := await(t, snaps); len(s.Services) != 0 {
 		t.Errorf("snapshot %+v, want an empty one", s)
+	}
+}
+
+// Agents of Consul that have begun again take checks for critical until these
+// have run. What they say in that time must not reach anybody.
+func TestLastStateStandsWhileConsulRecovers(t *testing.T) {
+	const recovery = 2 * time.Second
+	empty := answer{index: "1", services: map[string][]string{}}
+	filled := answer{index: "7", services: map[string][]string{"consul": {}, "web": {}}}
+	without := answer{index: "8", services: map[string][]string{"consul": {}}}
+	more := answer{index: "9", services: map[string][]string{"consul": {}, "web": {}, "site": {}}}
+	a, snaps := watchWith(t, 0, Config{Recovery: recovery})
+	a.lists <- filled
+	await(t, snaps)
+	away := time.Now()
+	a.lists <- empty
+	a.lists <- without
+	a.lists <- more
+	if s := await(t, snaps); len(s.Services) != 2 {
+		t.Errorf("snapshot %+v, want web and site: that web was gone for a while is Consul's recovery", s)
+	}
+	if took := time.Since(away); took < recovery {
+		t.Errorf("the snapshot came %v after Consul was away, want %v at least", took, recovery)
 	}
 }

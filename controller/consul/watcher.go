@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -17,6 +18,9 @@ type watcher struct {
 	updates chan update
 	back    chan struct{} // Consul answers again after a failure
 	leading leading
+	began   time.Time
+	emitted atomic.Bool  // there is a last state, which can stand
+	away    atomic.Int64 // when Consul was last seen to be away since then: time.Duration after began; 0: never
 }
 
 // loop is one life of the questions about a topic.
@@ -40,7 +44,26 @@ const coherence = 200 * time.Millisecond
 const leaderEvery = 100 * time.Millisecond
 
 func newWatcher(cfg Config) *watcher {
-	return &watcher{cfg: cfg, updates: make(chan update), back: make(chan struct{}, 1)}
+	return &watcher{cfg: cfg, updates: make(chan update), back: make(chan struct{}, 1), began: time.Now()}
+}
+
+// isAway notes that Consul cannot be asked, or has no leader.
+func (w *watcher) isAway() {
+	if w.emitted.Load() {
+		w.away.Store(int64(time.Since(w.began)))
+	}
+}
+
+// recovering is for how long the last state stands although Consul answers.
+// An agent of Consul that has begun again takes checks for critical until they
+// have run, or whoever renews them has noticed (agent.loadChecks of Consul), and
+// tells the catalog so: instances that are well would seem to have gone.
+func (w *watcher) recovering() time.Duration {
+	away := time.Duration(w.away.Load())
+	if away == 0 {
+		return 0
+	}
+	return time.Until(w.began.Add(away + w.cfg.Recovery))
 }
 
 // leading is what the loops share of their knowledge of a leader.
@@ -66,11 +89,37 @@ func (w *watcher) awaitLeader(ctx context.Context) {
 		case err == nil:
 			err = errors.New("the servers have no leader")
 		}
+		w.isAway()
 		if ctx.Err() == nil && !told {
 			told = true
 			w.cfg.Logger.Warn("wait for consul; the last state stands", "error", err)
 		}
 		pause(ctx, leaderEvery)
+	}
+}
+
+// answerWithin is how long Consul has for the least of its questions, and how
+// often it is asked that.
+const answerWithin = 2 * time.Second
+
+// listen notes when Consul does not answer, although nobody says so: questions
+// that wait for a change look alike at a Consul that hangs. When that goes on,
+// leases have ended that nobody could renew.
+func (w *watcher) listen(ctx context.Context) {
+	for silent := false; ctx.Err() == nil; {
+		one, cancel := context.WithTimeout(ctx, answerWithin)
+		leader, err := w.cfg.Client.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(one))
+		cancel()
+		was := silent
+		silent = err != nil || leader == ""
+		if ctx.Err() == nil && (silent || was) { // from its return on too
+			w.isAway()
+		}
+		if silent {
+			pause(ctx, leaderEvery)
+		} else {
+			pause(ctx, answerWithin)
+		}
 	}
 }
 
@@ -112,6 +161,7 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 	defer cancel()
 	r := newRegistry(w.cfg.DefaultDeny, asking)
 	asking.wg.Go(func() { w.followPolicy(ctx) })
+	asking.wg.Go(func() { w.listen(ctx) })
 
 	settle := time.NewTimer(time.Hour)
 	settle.Stop()
@@ -136,6 +186,10 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 				pending = false
 				continue
 			}
+			if left := w.recovering(); left > 0 {
+				settle.Reset(left)
+				continue
+			}
 			if !r.coherent() {
 				if held.IsZero() {
 					held = time.Now()
@@ -152,6 +206,7 @@ func (w *watcher) run(ctx context.Context, emit func(mesh.Snapshot)) error {
 			}
 			told = w.tell(snap.Warnings, told)
 			emitted, first = time.Now(), false
+			w.emitted.Store(true)
 			emit(snap)
 		}
 	}

@@ -30,7 +30,10 @@ type Connection struct {
 //
 // A connection that begins between the look and the forgetting, from the same
 // port of the same client as an ended one, is forgotten too: a matter of
-// milliseconds in which no client takes the same port again by chance.
+// milliseconds in which no client takes the same port again by chance. One that
+// begins after the end, from the same port and while the zone is full, is
+// refused, and hides the ended one: the datapath lists it no more, and counts it
+// until it looks the next time (conn_force_expire in lib/conntrack.c of 3.1).
 func (c *Control) Relieve(ctx context.Context, forget func(context.Context, []Connection) error) (int, error) {
 	var ended []Connection
 	err := c.with(ctx, func(s *session) error {

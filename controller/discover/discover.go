@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,6 +33,11 @@ type Config struct {
 	Nodes func(ctx context.Context, emit func([]Node)) error
 	// Sparse says that a tunnel may well lead to a machine without hosts.
 	Sparse bool
+	// Split says that each machine has one bridge here, and tunnels to all
+	// others: frames for everybody go to each machine from that of who sends
+	// them. Otherwise they go by way of one machine, as machines with several
+	// bridges need it (see graph.flood). It must be the same for all.
+	Split  bool
 	Logger *slog.Logger // nil: silent
 }
 
@@ -45,7 +51,8 @@ type Network struct {
 	// Partial says that the catalog has not answered yet: hosts may be
 	// missing that have been there all the time.
 	Partial  bool
-	Warnings []string // sorted: what could not be used, and what to do about it
+	Warnings []string  // sorted: what could not be used, and what to do about it
+	Since    time.Time // when that was known which makes it differ from the last one
 }
 
 // Node is a node of Consul's catalog.
@@ -107,6 +114,7 @@ func Watch(ctx context.Context, cfg Config, emit func(Network)) error {
 			case have.nodes = <-nodes:
 				partial = false
 			}
+			at := time.Now()
 			if !have.known {
 				continue
 			}
@@ -120,7 +128,9 @@ func Watch(ctx context.Context, cfg Config, emit func(Network)) error {
 			}
 			report(cfg.Logger, last, n)
 			last = &n
-			emit(n)
+			told := n
+			told.Since = at
+			emit(told)
 		}
 	})
 	return all.Wait()

@@ -44,8 +44,9 @@ func (m machines) flood(t *testing.T, machine, host string, limit int) map[strin
 		if _, trunk := d.Trunks[in.port]; !trunk && at[in.port] == "" {
 			continue // dropped
 		}
+		_, arrived := d.Trunks[in.port]
 		for _, p := range d.Flood {
-			if p == in.port {
+			if _, trunk := d.Trunks[p]; p == in.port || d.Split && arrived && trunk {
 				continue
 			}
 			if copies++; copies > limit {
@@ -150,6 +151,47 @@ func TestFloodReachesAllOnce(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestFloodSplit holds that with one bridge in each machine, a frame for
+// everybody reaches each host once, and that a machine that has died, or a
+// tunnel that is missing, keeps it from nobody else.
+func TestFloodSplit(t *testing.T) {
+	const count = 4
+	name := func(i int) string { return fmt.Sprint("m", i) }
+	m := machines{map[string]Network{}, map[site]site{}}
+	var catalog []Node
+	for i := range count {
+		h := remoteHost(fmt.Sprint("h", i+1), name(i))
+		catalog = append(catalog, h)
+	}
+	for i := range count {
+		br := bridge{name: "br1", dpid: uint64(i + 1), ports: []port{hostPort(fmt.Sprint("h", i+1), 9)}}
+		for other := range count {
+			if other != i {
+				br.ports = append(br.ports, tunnelTo(name(other), uint32(other+1)))
+				m.wires[site{name(i), end{"br1", uint32(other + 1)}}] = site{name(other), end{"br1", uint32(i + 1)}}
+			}
+		}
+		cfg := config(name(i), "br1")
+		cfg.Split = true
+		m.plans[name(i)] = plan(cfg, state{bridges: []bridge{br}, nodes: catalog}, false)
+		check(t, m.plans[name(i)])
+	}
+	for i := range count {
+		got := m.flood(t, name(i), fmt.Sprint("h", i+1), 100)
+		for other := range count {
+			if h := fmt.Sprint("h", other+1); got[h] != 1 && other != i || got[h] != 0 && other == i {
+				t.Errorf("%s got the frame of h%d %d times", h, i+1, got[h])
+			}
+		}
+	}
+	for i := range count { // the first one by name dies
+		delete(m.wires, site{name(i), end{"br1", 1}})
+	}
+	if got := m.flood(t, "m1", "h2", 100); got["h3"] != 1 || got["h4"] != 1 {
+		t.Errorf("without m0, the frame of h2 gets to %v", got)
 	}
 }
 

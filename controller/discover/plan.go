@@ -68,6 +68,7 @@ func plan(cfg Config, s state, partial bool) Network {
 			p.pods[attached{n.Pod.UID, n.Pod.Name}] = n
 		}
 	}
+	p.graph.split = cfg.Split
 	p.choose(s.bridges)
 	p.links(s.bridges)
 	for _, b := range p.bridges {
@@ -288,7 +289,7 @@ func (p *planner) machine(port port, where string) string {
 
 // remote adds the hosts of other machines, which the catalog alone knows.
 func (p *planner) remote(nodes []Node) {
-	found := map[string]bool{}
+	found, cut := map[string]bool{}, map[string][]string{} // machine -> its hosts, while no tunnel leads there
 	for _, n := range nodes {
 		at := n.Meta[MetaAt]
 		if n.Meta[MetaMAC] == "" || at == "" || at == p.cfg.Node {
@@ -303,13 +304,21 @@ func (p *planner) remote(nodes []Node) {
 		case len(n.Addrs) == 0:
 			p.warn("%s: its address is no IPv4 address", where)
 		case !p.graph.reaches(at):
-			p.warn("%s is at %s, and no tunnel leads there", where, at)
+			cut[at] = append(cut[at], n.Name)
 		default:
 			if _, here := p.attached[n.Name]; here {
 				p.warn("%s is said to be at %s, but it is attached here", where, at)
 			} else if p.add(pipeline.Host{Name: n.Name, Addr: n.Addrs[0], MAC: mac}, where) {
 				p.behind[n.Name] = at
 			}
+		}
+	}
+	for machine, hosts := range cut {
+		slices.Sort(hosts)
+		if len(hosts) == 1 {
+			p.warn("node %s is at %s, and no tunnel leads there", hosts[0], machine)
+		} else {
+			p.warn("node %s and %d others are at %s, and no tunnel leads there", hosts[0], len(hosts)-1, machine)
 		}
 	}
 	for _, machine := range p.graph.peers() {
@@ -328,7 +337,7 @@ func (p *planner) network() Network {
 	for _, b := range p.bridges {
 		d := pipeline.Datapath{
 			Name: b.name, DPID: b.dpid, Access: map[string]uint32{}, ToHost: map[string]uint32{},
-			Trunks: p.graph.trunks(b.name), Flood: flood[b.name],
+			Trunks: p.graph.trunks(b.name), Flood: flood[b.name], Split: p.cfg.Split,
 		}
 		ways := p.graph.ways(b.name)
 		for _, h := range p.hosts {

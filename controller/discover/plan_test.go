@@ -242,6 +242,7 @@ func TestWirings(t *testing.T) {
 		{"two tunnels to one machine", []bridge{{name: "br0", ports: []port{tunnelTo("m2", 1)}}, {name: "br1", ports: []port{tunnelTo("m2", 1)}}},
 			[]Node{remoteHost("h2", "m2")}, 1, "both lead to m2"},
 		{"tunnel without hosts", []bridge{{name: "br0", ports: []port{tunnelTo("m2", 1)}}}, nil, 1, "no node of the catalog is at m2"},
+		{"hosts without tunnel", []bridge{{name: "br0"}}, []Node{remoteHost("h4", "m2"), remoteHost("h2", "m2"), remoteHost("h3", "m2")}, 0, "node h2 and 2 others are at m2, and no tunnel leads there"},
 		{"host without tunnel", []bridge{{name: "br0"}}, []Node{remoteHost("h2", "m2")}, 0, "h2 is at m2, and no tunnel leads there"},
 		{"host of this machine", []bridge{{name: "br0"}}, []Node{remoteHost("h2", "m1")}, 0, ""},
 		{"host at two machines", []bridge{{name: "br0", ports: []port{hostPort("h2", 2), tunnelTo("m2", 1)}}}, []Node{remoteHost("h2", "m2")}, 1, "h2 is said to be at m2, but it is attached here"},
@@ -280,5 +281,55 @@ func TestListedBridges(t *testing.T) {
 	check(t, n)
 	if len(n.Datapaths) != 1 || n.Datapaths[0].Name != "br0" || len(n.Warnings) != 1 || !strings.Contains(n.Warnings[0], "bridge br9 is not in the database") {
 		t.Errorf("network %+v", n)
+	}
+}
+
+// podPort is a port that ovs-cni made.
+func podPort(name string, ofport uint32, uid, iface string) port {
+	return port{name: name, ofport: ofport, pod: attached{uid, iface}}
+}
+
+func podNode(name, uid, iface, addr, mac string) Node {
+	n := Node{Name: name, Meta: map[string]string{MetaMAC: mac, MetaAt: "m1"}, Pod: PodInterface{uid, iface}}
+	if addr != "" {
+		n.Addrs = []netip.Addr{netip.MustParseAddr(addr)}
+	}
+	return n
+}
+
+// TestPodsOfOvsCni finds pods by what ovs-cni writes at its ports: the UID of a
+// pod, and the name of its interface.
+func TestPodsOfOvsCni(t *testing.T) {
+	good := podNode("shop/web", "u1", "net1", "10.0.0.7", "02:00:00:00:00:07")
+	for name, c := range map[string]struct {
+		ports   []port
+		nodes   []Node
+		partial bool
+		access  map[string]uint32
+		warning string // a part of the only one; empty: there is none
+	}{
+		"a pod":                        {[]port{podPort("veth1", 4, "u1", "net1")}, []Node{good}, false, map[string]uint32{"shop/web": 4}, ""},
+		"another interface":            {[]port{podPort("veth1", 4, "u1", "net2")}, []Node{good}, false, nil, "interface net2 of the pod with UID u1"},
+		"an earlier pod's port":        {[]port{podPort("veth1", 4, "u0", "net1"), podPort("veth2", 5, "u1", "net1")}, []Node{good}, false, map[string]uint32{"shop/web": 5}, "UID u0"},
+		"the cluster is not known yet": {[]port{podPort("veth1", 4, "u1", "net1")}, nil, true, nil, ""},
+		"no address": {[]port{podPort("veth1", 4, "u1", "net1")}, []Node{podNode("shop/web", "u1", "net1", "", "02:00:00:00:00:07")}, false, nil,
+			"pod shop/web has no IPv4 address"},
+		"no MAC address": {[]port{podPort("veth1", 4, "u1", "net1")}, []Node{podNode("shop/web", "u1", "net1", "10.0.0.7", "02:00")}, false, nil, "pod shop/web"},
+		"one address, two pods": {[]port{podPort("veth1", 4, "u1", "net1"), podPort("veth2", 5, "u2", "net1")},
+			[]Node{good, podNode("shop/other", "u2", "net1", "10.0.0.7", "02:00:00:00:00:08")}, false, map[string]uint32{"shop/web": 4}, "10.0.0.7 is that of"},
+		"what a person wrote counts before": {[]port{{name: "veth1", ofport: 4, pod: attached{"u1", "net1"},
+			ids: map[string]string{"attached-mac": "02:00:00:00:00:09", "iface-id": "h9", "meshlab-ip": "10.0.0.9"}}}, []Node{good}, false, map[string]uint32{"h9": 4}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := state{bridges: []bridge{{name: "br1", dpid: 7, kind: "netdev", ports: append([]port{own("br1")}, c.ports...)}}, nodes: c.nodes}
+			n := plan(config("m1", "br1"), s, c.partial)
+			check(t, n)
+			if !maps.Equal(n.Datapaths[0].Access, c.access) {
+				t.Errorf("attached are %v, want %v", n.Datapaths[0].Access, c.access)
+			}
+			if c.warning == "" && len(n.Warnings) > 0 || c.warning != "" && (len(n.Warnings) != 1 || !strings.Contains(n.Warnings[0], c.warning)) {
+				t.Errorf("warnings %q, want one with %q", n.Warnings, c.warning)
+			}
+		})
 	}
 }

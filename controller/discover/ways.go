@@ -13,6 +13,7 @@ import (
 // machine one tunnel: what arrives by another is dropped, so a second one can
 // make no loop.
 type graph struct {
+	split   bool                 // frames for everybody go to each machine from that of who sends them
 	self    string               // this machine, as others call it
 	owner   map[string]end       // port by name, of all bridges
 	bridges []string             // managed ones, ascending
@@ -210,6 +211,11 @@ func (g *graph) ways(from string) ways {
 // machine that sees none lower than itself, and the one that gets it there
 // sends it on, if at all, to one that is lower than the one it came from. The
 // machines from which it moves up get lower each time, so it comes to an end.
+//
+// With split they go from each machine to all others, and what has come from
+// one is not sent on to another (datapaths that are Split). It takes one bridge
+// in each machine, as between bridges a frame does not tell where it came from;
+// and no machine is in the way of others when it dies.
 func (g *graph) flood(warn func(string, ...any)) map[string][]uint32 {
 	out := map[string][]uint32{}
 	for i, b := range g.bridges {
@@ -225,7 +231,7 @@ func (g *graph) flood(warn func(string, ...any)) map[string][]uint32 {
 		out[h.to.bridge] = append(out[h.to.bridge], h.to.port)
 	}
 	peers := g.peers()
-	if len(peers) > 0 && peers[0] < g.self {
+	if len(peers) > 0 && peers[0] < g.self && !g.split {
 		peers = peers[:1]
 	}
 	for _, machine := range peers {

@@ -56,8 +56,14 @@ func (p *Pod) attach(pod *corev1.Pod, network string) {
 		}
 		return
 	}
+	// Whether the only network of a pod that says nothing is the mesh's, nobody
+	// has said: another needs neither MAC nor IPv4 addresses.
+	stranger := p.Service == "" && want == ""
 	mac, err := net.ParseMAC(at.MAC)
 	if err != nil || len(mac) != 6 {
+		if stranger {
+			return
+		}
 		p.bad(ReasonNetwork, "%s: network %.80s has the MAC address %.40q, and a port of a switch is known by it; six bytes are needed", status, at.Name, at.MAC)
 		return
 	}
@@ -67,6 +73,9 @@ func (p *Pod) attach(pod *corev1.Pod, network string) {
 			p.Addr, p.MAC, p.Interface = addr.Unmap(), mac.String(), at.Interface
 			return
 		}
+	}
+	if stranger {
+		return
 	}
 	p.bad(ReasonNetwork, "%s: network %.80s gave the pod no IPv4 address; name one in k8s.v1.cni.cncf.io/networks (ips), or give the network an ipam", status, at.Name)
 }

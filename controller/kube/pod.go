@@ -87,8 +87,11 @@ type Condition struct {
 func (p *Pod) Key() string { return p.Namespace + "/" + p.Name }
 
 // Joins tells whether the pod is of the mesh: it names itself, or is in its
-// network.
-func (p *Pod) Joins() bool { return p.Service != "" || p.Addr.IsValid() || len(p.Problems) > 0 }
+// network. One that did, and still has a condition that says what was wrong,
+// has to be told that this is over.
+func (p *Pod) Joins() bool {
+	return p.Service != "" || p.Addr.IsValid() || len(p.Problems) > 0 || p.Condition.Set && !p.Condition.True
+}
 
 // Attached tells whether the pod has an address that is its own. It is for
 // pods that Source.Local gave.
@@ -193,8 +196,12 @@ func validName(name string) bool {
 	return true
 }
 
-// maxUpstreams bounds what one pod may ask of its switch.
-const maxUpstreams = 256
+// Bounds: what one pod may ask of its switch, and how much of what is wrong
+// with its list is told. All agents keep both.
+const (
+	maxUpstreams = 256
+	maxMistakes  = 8
+)
 
 // upstreams reads "product-api:9090,payments:9091". An entry that cannot be
 // read is left out.
@@ -207,7 +214,12 @@ func (p *Pod) upstreams(pod *corev1.Pod) {
 		return
 	}
 	seen := map[uint16]string{}
+	before := len(p.Problems)
 	for entry := range strings.SplitSeq(text, ",") {
+		if len(p.Problems)-before == maxMistakes {
+			p.bad(ReasonAnnotation, "%s: it has more mistakes; what follows the %dth is left out", key, maxMistakes)
+			return
+		}
 		entry = strings.TrimSpace(entry)
 		at := strings.LastIndexByte(entry, ':')
 		if at < 0 {

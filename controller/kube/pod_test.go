@@ -96,6 +96,8 @@ func TestParse(t *testing.T) {
 		"not in the network":             {annotations: []string{keyService, "w", keyNetwork, "other", keyStatus, status("10.1.1.2")}, want: "w:8080 [] NoMeshNetwork", problem: "it is in cbr0, default/ovs"},
 		"no IPv4":                        {annotations: []string{keyService, "w", keyStatus, status("fd00::1")}, want: "w:8080 [] NoMeshNetwork", problem: "IPv4"},
 		"no MAC":                         {annotations: []string{keyService, "w", keyStatus, strings.ReplaceAll(status("10.1.1.2"), "02:00:00:AA:00:02", "")}, want: "w:8080 [] NoMeshNetwork", problem: "MAC"},
+		"a stranger without IPv4":        {annotations: []string{keyStatus, status("fd00::1")}, want: ":8080 []"},
+		"a stranger without MAC":         {annotations: []string{keyStatus, strings.ReplaceAll(status("10.1.1.2"), "02:00:00:AA:00:02", "")}, want: ":8080 []"},
 		"several networks": {annotations: []string{keyService, "w", keyStatus, `[{"name":"a/x","ips":["1.1.1.1"],"mac":"02:00:00:00:00:01"},{"name":"a/y","ips":["1.1.1.2"],"mac":"02:00:00:00:00:02"}]`},
 			want: "w:8080 [] NoMeshNetwork", problem: keyNetwork},
 	} {
@@ -113,6 +115,33 @@ func TestParse(t *testing.T) {
 				t.Errorf("no problem tells %q: %v", c.problem, p.Problems)
 			}
 		})
+	}
+}
+
+// Whoever may make pods must not fill the memory of all agents.
+func TestParseBoundsWhatIsWrong(t *testing.T) {
+	p := Parse(podOf("p", keyService, "w", keyUpstreams, "good:1,"+strings.Repeat(",", 200_000)+"late:2", keyStatus, status("10.1.1.2")), "")
+	if len(p.Problems) != maxMistakes+1 || !strings.Contains(textOf(p.Problems), "more mistakes") || len(p.Upstreams) != 1 {
+		t.Errorf("%d problems, upstreams %v", len(p.Problems), p.Upstreams)
+	}
+}
+
+// A condition that says what was wrong goes when all annotations have gone.
+func TestAPodThatLeftIsTold(t *testing.T) {
+	pod := podOf("p", keyUpstreams, "bad")
+	pod.Labels = map[string]string{"app": "p"}
+	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: ConditionType, Status: corev1.ConditionFalse, Message: "bad"})
+	v := newView("n1", true)
+	put(v, Parse(pod, ""))
+	clear(pod.Annotations)
+	put(v, Parse(pod, ""))
+	if mine := v.local(); len(mine) != 1 || len(mine[0].Problems) != 0 {
+		t.Errorf("the agent has %v to look after", mine)
+	}
+	pod.Status.Conditions[1] = corev1.PodCondition{Type: ConditionType, Status: corev1.ConditionTrue}
+	put(v, Parse(pod, ""))
+	if mine := v.local(); len(mine) != 0 {
+		t.Errorf("%v is still looked after", mine)
 	}
 }
 

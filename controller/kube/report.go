@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,9 +19,11 @@ import (
 )
 
 const (
-	reportAgain = 5 * time.Second  // after a report that was not taken
+	reportAgain = 5 * time.Second  // after a report that was not taken, twice as long after each further one
+	reportLast  = 5 * time.Minute  // the longest such pause
 	reportLimit = 10 * time.Second // for one request
 	maxNote     = 1024             // bytes of an event's note (events.k8s.io/v1, Event, "note")
+	maxInstance = 128              // bytes of its reportingInstance (kubernetes, pkg/apis/core/validation, ReportingInstanceLengthLimit)
 
 	reporter     = "meshlab.dev/agent"
 	reasonJoined = "InMesh"
@@ -44,62 +48,88 @@ func (s *Source) Report(ctx context.Context) error {
 			pods <- now
 		}))
 	})
-	r := &reports{source: s, told: map[string]string{}, refused: map[string]bool{}}
-	again := time.NewTicker(reportAgain)
-	defer again.Stop()
+	r := newReports(s)
 	var now []*Pod
-	for {
+	var again <-chan time.Time // when what was not taken is tried again; nil: all was taken
+	for pause := reportAgain; ; {
+		due := false
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case now = <-pods:
-		case <-again.C:
-			if !r.failed {
-				continue
-			}
+		case <-again:
+			due, again = true, nil
 		}
-		r.all(ctx, now)
+		r.all(ctx, now, due)
+		switch {
+		case len(r.failing) == 0:
+			again, pause = nil, reportAgain
+		case again == nil:
+			again, pause = time.After(pause), min(2*pause, reportLast)
+		}
 	}
 }
 
-// reports is what has been told.
+// reports is what has been told. All keys are UIDs of pods.
 type reports struct {
 	source  *Source
-	told    map[string]string // UID -> condition's message that was written, and is not seen yet
-	failed  bool              // something was not taken
-	refused map[string]bool   // UIDs of which the log told so
+	told    map[string]string          // condition's message that was written, and is not seen yet
+	failing map[string]string          // the message that was not taken
+	events  map[string]map[string]bool // of those: texts of problems -> an event was taken
 }
 
-func (r *reports) all(ctx context.Context, pods []*Pod) {
-	r.failed = false
+func newReports(s *Source) *reports {
+	return &reports{source: s, told: map[string]string{}, failing: map[string]string{}, events: map[string]map[string]bool{}}
+}
+
+// all tells what is to be told of pods. What was not taken is tried again only
+// when that is due: pods change often.
+func (r *reports) all(ctx context.Context, pods []*Pod, due bool) {
 	here := map[string]bool{}
 	for _, p := range pods {
 		here[p.UID] = true
 		text := textOf(p.Problems)
 		if p.Condition.Set && p.Condition.Text == text && p.Condition.True == (text == "") {
-			delete(r.told, p.UID)
+			r.forget(p.UID)
 			continue
 		}
-		if last, ok := r.told[p.UID]; ok && last == text || !p.Condition.Set && !ok && text == "" {
+		told, ok := r.told[p.UID]
+		if !p.Condition.Set && !ok && text == "" {
+			r.forget(p.UID)
 			continue
 		}
-		if err := r.tell(ctx, p, text); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			r.failed = true
-			if !r.refused[p.UID] {
-				r.refused[p.UID] = true
+		if ok && told == text {
+			continue
+		}
+		last, failed := r.failing[p.UID]
+		if failed && last == text && !due {
+			continue
+		}
+		err := r.tell(ctx, p, text)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			if r.failing[p.UID] = text; !failed {
 				r.source.cfg.Logger.Warn("a pod was not told what is wrong with it", "pod", p.Key(), "problem", text, "error", err,
 					"mend", "the agent's service account needs patch on pods/status and create on events (docs/kubernetes.md, RBAC)")
 			}
 			continue
 		}
+		r.forget(p.UID)
 		r.told[p.UID] = text
 	}
-	for uid := range r.told {
+	for _, uid := range slices.Concat(slices.Collect(maps.Keys(r.told)), slices.Collect(maps.Keys(r.failing))) {
 		if !here[uid] {
-			delete(r.told, uid)
-			delete(r.refused, uid)
+			r.forget(uid)
 		}
 	}
+}
+
+func (r *reports) forget(uid string) {
+	delete(r.told, uid)
+	delete(r.failing, uid)
+	delete(r.events, uid)
 }
 
 // textOf is what the condition says; empty: all is well.
@@ -120,8 +150,18 @@ func (r *reports) tell(ctx context.Context, p *Pod, text string) error {
 		if strings.Contains(p.Condition.Text, problem.Text) || strings.Contains(r.told[p.UID], problem.Text) {
 			continue
 		}
-		r.source.cfg.Logger.Warn("a pod cannot take part in the mesh as it says", "pod", p.Key(), "reason", problem.Reason, "problem", problem.Text)
+		taken, tried := r.events[p.UID][problem.Text]
+		if taken { // and the condition was not
+			continue
+		}
+		if !tried {
+			r.source.cfg.Logger.Warn("a pod cannot take part in the mesh as it says", "pod", p.Key(), "reason", problem.Reason, "problem", problem.Text)
+		}
 		_, err := r.source.cfg.Client.EventsV1().Events(p.Namespace).Create(ctx, r.event(p, problem, now), metav1.CreateOptions{})
+		if r.events[p.UID] == nil {
+			r.events[p.UID] = map[string]bool{}
+		}
+		r.events[p.UID][problem.Text] = err == nil
 		errs = append(errs, err)
 	}
 	patch, err := json.Marshal(conditionPatch(p, text, now))
@@ -133,14 +173,15 @@ func (r *reports) tell(ctx context.Context, p *Pod, text string) error {
 }
 
 func (r *reports) event(p *Pod, problem Problem, now time.Time) *eventsv1.Event {
-	note := problem.Text
+	note, node := problem.Text, r.source.cfg.Node
 	if len(note) > maxNote {
 		note = strings.ToValidUTF8(note[:maxNote-3], "") + "..."
 	}
+	node = node[:min(len(node), maxInstance)]
 	return &eventsv1.Event{
 		ObjectMeta:          metav1.ObjectMeta{GenerateName: "meshlab-", Namespace: p.Namespace},
 		EventTime:           metav1.NewMicroTime(now),
-		ReportingController: reporter, ReportingInstance: r.source.cfg.Node,
+		ReportingController: reporter, ReportingInstance: node,
 		Action: "Join", Reason: problem.Reason, Note: note, Type: corev1.EventTypeWarning,
 		Regarding: corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)},
 	}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -30,12 +31,10 @@ func (s *Slice) GetObjectMeta() metav1.Object {
 }
 
 // ParseSlice makes the value of a slice. Endpoints that are no pods are left
-// out: the mesh's network has no way to them.
+// out: the mesh's network has no way to them. Of which family a slice is does
+// not count: pods have other addresses in the mesh.
 func ParseSlice(s *discoveryv1.EndpointSlice) *Slice {
 	out := &Slice{Namespace: s.Namespace, Name: s.Name, Service: s.Labels[discoveryv1.LabelServiceName], version: s.ResourceVersion}
-	if s.AddressType != discoveryv1.AddressTypeIPv4 {
-		return out
-	}
 	for _, p := range s.Ports {
 		if (p.Protocol == nil || *p.Protocol == corev1.ProtocolTCP) && p.Port != nil && *p.Port > 0 && *p.Port <= 65535 {
 			out.Port = uint16(*p.Port)
@@ -53,8 +52,9 @@ func ParseSlice(s *discoveryv1.EndpointSlice) *Slice {
 
 // Node is a node of the cluster. It is immutable.
 type Node struct {
-	Name string
-	Addr string // its InternalIP, IPv4; empty: none
+	Name    string
+	Addr    string // its InternalIP, IPv4; empty: none
+	Created time.Time
 
 	version string
 }

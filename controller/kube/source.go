@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,8 +41,10 @@ type Config struct {
 // but for Run, which is to be called once.
 type Source struct {
 	cfg   Config
-	up    atomic.Int32 // kinds of objects that cannot be read just now
 	ready chan struct{}
+
+	aside sync.Mutex
+	away  map[string]string // kinds of objects that cannot be read just now -> why, and what mends it
 
 	mu      sync.Mutex
 	view    *view
@@ -58,11 +62,45 @@ func New(cfg Config) (*Source, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Source{cfg: cfg, ready: make(chan struct{}), view: newView(cfg.Node, cfg.Services), changed: make(chan struct{})}, nil
+	return &Source{cfg: cfg, ready: make(chan struct{}), away: map[string]string{}, view: newView(cfg.Node, cfg.Services), changed: make(chan struct{})}, nil
 }
 
 // Up tells whether the API server answered last.
-func (s *Source) Up() bool { return s.synced() && s.up.Load() == 0 }
+func (s *Source) Up() bool { return s.synced() && len(s.Away()) == 0 }
+
+// Away tells of each kind of objects that cannot be read just now why that is,
+// and what mends it, sorted. What was read last stands.
+func (s *Source) Away() []string {
+	s.aside.Lock()
+	defer s.aside.Unlock()
+	return slices.Sorted(maps.Values(s.away))
+}
+
+// answered notes how a request for a kind of objects has ended.
+func (s *Source) answered(kind string, err error) {
+	if err != nil && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || errors.Is(err, errAskedOtherwise) || errors.Is(err, context.Canceled)) {
+		return // it is asked again at once, or nobody asks any more
+	}
+	s.aside.Lock()
+	before, failing := s.away[kind]
+	now := ""
+	if err == nil {
+		delete(s.away, kind)
+	} else {
+		now = fmt.Sprintf("%s of the Kubernetes API: %v; %s", kind, err, advice(kind, err))
+		s.away[kind] = now
+	}
+	s.aside.Unlock()
+	switch {
+	case err == nil && failing:
+		s.cfg.Logger.Info("the API server answers again", "kind", kind)
+	case err != nil && (!failing || reason(before) != reason(now)):
+		s.cfg.Logger.Warn("the API server does not say what is asked; the last state stands", "kind", kind, "error", err, "mend", advice(kind, err))
+	}
+}
+
+// reason is the part of such a text that says what mends it.
+func reason(text string) string { return text[strings.LastIndex(text, "; ")+1:] }
 
 func (s *Source) synced() bool {
 	select {
@@ -77,7 +115,7 @@ func (s *Source) synced() bool {
 // the API server is away, what it said last stands; it is tried again for ever.
 func (s *Source) Run(ctx context.Context) error {
 	core := s.cfg.Client.CoreV1()
-	kinds := []cache.SharedIndexInformer{
+	kinds := []followed{
 		s.follow("pods", &corev1.Pod{}, &cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				o.LabelSelector = s.cfg.Selector
@@ -119,8 +157,8 @@ func (s *Source) Run(ctx context.Context) error {
 	defer running.Wait()
 	var synced []cache.InformerSynced
 	for _, k := range kinds {
-		running.Go(func() { k.RunWithContext(ctx) })
-		synced = append(synced, k.HasSynced)
+		running.Go(func() { k.informer.RunWithContext(ctx) })
+		synced = append(synced, k.taken)
 	}
 	if cache.WaitForCacheSync(ctx.Done(), synced...) {
 		s.mu.Lock()
@@ -133,34 +171,33 @@ func (s *Source) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// followed is a kind of objects that is followed.
+type followed struct {
+	informer cache.SharedIndexInformer
+	// taken tells whether the view has all that there was at first. The
+	// informer's own word, HasSynced, comes before that: it is for its store.
+	taken cache.InformerSynced
+}
+
 // follow makes an informer that keeps values in place of objects, and hands
 // each change to take, which holds the lock of the view.
-func (s *Source) follow(kind string, object runtime.Object, lw *cache.ListWatch, take func(key string, now any, at time.Time)) cache.SharedIndexInformer {
-	var failing atomic.Bool
+func (s *Source) follow(kind string, object runtime.Object, lw *cache.ListWatch, take func(key string, now any, at time.Time)) followed {
 	list, begin := lw.ListWithContextFunc, lw.WatchFuncWithContext
-	answered := func(err error) {
-		switch {
-		case err == nil && failing.CompareAndSwap(true, false):
-			s.up.Add(-1)
-			s.cfg.Logger.Info("the API server answers again", "kind", kind)
-		case err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) && !errors.Is(err, context.Canceled) && failing.CompareAndSwap(false, true):
-			s.up.Add(1)
-			s.cfg.Logger.Warn("the API server does not answer; the last state stands", "kind", kind, "error", err, "mend", advice(kind, err))
-		}
-	}
 	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			answered := s.asks(kind, patience)
 			l, err := list(ctx, o)
 			answered(err)
 			return l, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			answered := s.asks(kind, patience)
 			w, err := begin(ctx, o)
-			answered(err)
+			answered(begun(w, o, err))
 			return w, err
 		},
 	}, object, 0, nil)
-	// Both fail only once an informer has started.
+	// These fail only once an informer has started.
 	_ = informer.SetTransform(s.value)
 	_ = informer.SetWatchErrorHandler(func(_ *cache.Reflector, err error) {
 		if err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
@@ -185,12 +222,12 @@ func (s *Source) follow(kind string, object runtime.Object, lw *cache.ListWatch,
 		close(s.changed)
 		s.changed = make(chan struct{})
 	}
-	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	handler, _ := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { changed(o, false) },
 		UpdateFunc: func(_, o any) { changed(o, false) },
 		DeleteFunc: func(o any) { changed(o, true) },
 	})
-	return informer
+	return followed{informer, handler.HasSynced}
 }
 
 // value is what is kept of an object.
@@ -210,9 +247,9 @@ func (s *Source) value(object any) (any, error) {
 func advice(kind string, err error) string {
 	switch {
 	case apierrors.IsUnauthorized(err):
-		return "the credentials are not valid, or have expired: in the cluster, look at the agent's service account; outside, log in again"
+		return "the credentials are not valid, or have expired: in the cluster, look at the agent's service account; outside, renew the token in the kubeconfig, which is read again"
 	case apierrors.IsForbidden(err):
-		return "the agent's service account needs get, list and watch on " + kind + " (docs/kubernetes.md, RBAC)"
+		return "the agent's service account needs list and watch on " + kind + " (docs/kubernetes.md, RBAC)"
 	}
 	return "the agent tries again; look whether the API server runs and this node reaches it"
 }
@@ -266,7 +303,7 @@ func (s *Source) Local(ctx context.Context, emit func([]*Pod)) error {
 func one[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 func parseNode(n *corev1.Node) *Node {
-	out := &Node{Name: n.Name, version: n.ResourceVersion}
+	out := &Node{Name: n.Name, Created: n.CreationTimestamp.Time, version: n.ResourceVersion}
 	for _, a := range n.Status.Addresses {
 		if a.Type == corev1.NodeInternalIP && isIPv4(a.Address) {
 			out.Addr = a.Address

@@ -196,6 +196,33 @@ func TestNetworkKeepsItsSlice(t *testing.T) {
 	}
 }
 
+// A machine that joined again under another name: tunnels to its address are
+// to the node whose pods are there.
+func TestNodesWithOneAddress(t *testing.T) {
+	v := newView("n1", false)
+	v.setNode("a-new", &Node{Name: "a-new", Addr: "192.0.2.2", Created: epoch}, epoch)
+	v.setNode("b-newer", &Node{Name: "b-newer", Addr: "192.0.2.2", Created: epoch.Add(time.Hour)}, epoch)
+	v.setNode("c-old", &Node{Name: "c-old", Addr: "192.0.2.2", Created: epoch.Add(-time.Hour)}, epoch)
+	if hosts := v.network(); len(hosts) != 1 || hosts[0].Name != "b-newer" {
+		t.Errorf("hosts: %+v", hosts)
+	}
+	// It is made anew under its first name.
+	v.setNode("a-new", &Node{Name: "a-new", Addr: "192.0.2.2", Created: epoch.Add(2 * time.Hour)}, epoch)
+	if hosts := v.network(); len(hosts) != 1 || hosts[0].Name != "a-new" {
+		t.Errorf("hosts: %+v", hosts)
+	}
+}
+
+// The family of a Service is that of the cluster's network, where the mesh is
+// not.
+func TestSliceOfIPv6(t *testing.T) {
+	s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}, AddressType: discoveryv1.AddressTypeIPv6}
+	s.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"fd00::1"}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "a"}}}
+	if got := ParseSlice(s); len(got.Pods) != 1 || got.Pods[0].Pod != "a" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func BenchmarkReadinessAmongPods(b *testing.B) {
 	for _, pods := range []int{1000, 10000} {
 		b.Run(fmt.Sprint(pods), func(b *testing.B) {

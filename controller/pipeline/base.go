@@ -17,7 +17,8 @@ const (
 // multicast address (IEEE 802, section 8.2).
 const groupBit = 1 << 40
 
-// base writes what depends on the switch's place in the network alone.
+// base writes what depends on the switch's place in the network alone, and on
+// no host that is elsewhere.
 func (c *Compiler) base(s *sheet) {
 	c.switching(s)
 	if !c.fabric.Mesh {
@@ -29,19 +30,13 @@ func (c *Compiler) base(s *sheet) {
 	c.classify(s)
 	c.conntrack(s)
 	c.translate(s)
-	c.l3(s)
 	c.answers(s)
 	c.trace(s)
 	c.punts(s)
 }
 
-// switching writes table 90: plain Ethernet switching with known addresses
-// and a tree for broadcast.
+// switching writes the ends of table 90: a tree for broadcast.
 func (c *Compiler) switching(s *sheet) {
-	for _, name := range sortedKeys(c.ways) {
-		s.add(TableL2, priorityMain, flow.Match{flow.EthDst.Is(c.hosts[name].MAC.value())},
-			do(flow.Output{Port: c.ways[name]}), "to %s", name)
-	}
 	ports := slices.Clone(c.dp.Flood)
 	slices.Sort(ports)
 	var flood []flow.Action
@@ -51,6 +46,12 @@ func (c *Compiler) switching(s *sheet) {
 	s.add(TableL2, priorityDefault, flow.Match{flow.EthDst.Masked(groupBit, groupBit)}, flood,
 		"broadcast and multicast along the tree")
 	s.add(TableL2, priorityMiss, nil, nil, "no host has this MAC address")
+	if c.dp.Split && c.fabric.Mesh {
+		s.add(TableArrived, priorityMiss, nil, slices.DeleteFunc(slices.Clone(flood), func(a flow.Action) bool {
+			_, trunk := c.dp.Trunks[a.(flow.Output).Port]
+			return trunk
+		}), "broadcast and multicast of another switch, which sends it to all: to hosts")
+	}
 }
 
 // identity writes table 0: who sends is told by the access port, and
@@ -69,7 +70,11 @@ func (c *Compiler) identity(s *sheet) {
 			nil, "not an address of %s", h.Name)
 	}
 	for _, port := range slices.Sorted(maps.Keys(c.dp.Trunks)) {
-		s.add(TableIdentity, priorityFirst, flow.Match{flow.InputPort.Is(uint64(port))}, do(next(TableDeliver)), "from another switch")
+		in := flow.InputPort.Is(uint64(port))
+		s.add(TableIdentity, priorityFirst, flow.Match{in}, do(next(TableDeliver)), "from another switch")
+		if c.dp.Split && c.dp.Trunks[port] == (Peer{}) {
+			s.add(TableIdentity, priorityFirst+1, flow.Match{in, flow.EthDst.Masked(groupBit, groupBit)}, do(next(TableArrived)), "from another switch, for everybody")
+		}
 	}
 	s.add(TableIdentity, priorityMain, flow.Match{flow.EthType.Is(flow.EthTypeIPv6)}, nil, "hosts speak IPv6 to find out that nobody does")
 	s.add(TableIdentity, priorityMiss, nil, nil, "from a port that leads to no host and no switch")
@@ -186,17 +191,20 @@ func toInstance() []flow.Action {
 	return do(move(regAddr.All(), flow.IPv4Dst.All()), move(low16(regPort), flow.TCPDst.All()))
 }
 
-// l3 writes table 60: an instance's host is known by its address.
-func (c *Compiler) l3(s *sheet) {
-	for _, name := range sortedKeys(c.ways) {
-		h := c.hosts[name]
-		match := flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPv4Dst.Is(addrValue(h.Addr))}
-		if port, ok := c.dp.Access[name]; ok {
-			s.add(TableL3, priorityMain, match, do(set(flow.EthDst, h.MAC.value()), load(regOut, uint64(port)), next(TableGuard)),
-				"%s is %s, at this switch", h.Addr, name)
-		} else {
-			s.add(TableL3, priorityMain, match, do(set(flow.EthDst, h.MAC.value()), next(TableL2)), "%s is %s", h.Addr, name)
-		}
+// host writes tables 60 and 90 for one host: an instance's host is known by
+// its address, and plain Ethernet switching is by known addresses.
+func (c *Compiler) host(s *sheet, name string) {
+	to, _ := c.way(name)
+	s.add(TableL2, priorityMain, flow.Match{flow.EthDst.Is(to.MAC.value())}, do(flow.Output{Port: to.port}), "to %s", name)
+	if !c.fabric.Mesh {
+		return
+	}
+	match := flow.Match{flow.EthType.Is(flow.EthTypeIPv4), flow.IPv4Dst.Is(addrValue(to.Addr))}
+	if to.local {
+		s.add(TableL3, priorityMain, match, do(set(flow.EthDst, to.MAC.value()), load(regOut, uint64(to.port)), next(TableGuard)),
+			"%s is %s, at this switch", to.Addr, name)
+	} else {
+		s.add(TableL3, priorityMain, match, do(set(flow.EthDst, to.MAC.value()), next(TableL2)), "%s is %s", to.Addr, name)
 	}
 }
 

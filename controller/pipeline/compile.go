@@ -3,8 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"iter"
 	"maps"
 	"net/netip"
@@ -44,13 +42,8 @@ func Compile(f Fabric, dp Datapath, snap mesh.Snapshot) (Program, error) {
 // or the instances of a service. Kept of a unit are the cookies; its flows are
 // written again when they are wanted.
 type Compiler struct {
-	fabric    Fabric
-	dp        Datapath
-	hosts     map[string]Host
-	local     []access // sorted by name
-	byAddr    map[netip.Addr]access
-	ways      map[string]uint32   // port towards each host, the local ones too
-	reachable map[netip.Addr]bool // addresses of these
+	place
+	moved *moves // what Move has told since the last Update; nil: nothing
 
 	state
 	units   map[unitKey]*unit
@@ -71,60 +64,26 @@ type zoneLimit struct {
 	limit uint32
 }
 
-// access is a host attached to the switch.
-type access struct {
-	Host
-	port uint32
-}
-
 // NewCompiler is a compiler with the program of a mesh without services. An
 // error means that fabric or dp contradict themselves.
 func NewCompiler(f Fabric, dp Datapath) (*Compiler, error) {
-	hosts, err := check(f, dp)
+	at, err := placeOf(f, dp)
 	if err != nil {
 		return nil, err
 	}
 	c := &Compiler{
-		fabric: f, dp: dp, hosts: hosts, ways: map[string]uint32{},
-		byAddr: map[netip.Addr]access{}, reachable: map[netip.Addr]bool{},
-		state: newState(), units: map[unitKey]*unit{},
+		place: at, state: newState(), units: map[unitKey]*unit{}, pending: map[unitKey]bool{},
 		sums: sums{meters: map[uint32]flow.Meter{}, limits: map[unitKey]zoneLimit{}, warnings: map[unitKey][]string{}},
-	}
-	maps.Copy(c.ways, dp.ToHost)
-	maps.Copy(c.ways, dp.Access)
-	for _, name := range sortedKeys(dp.Access) {
-		a := access{Host: hosts[name], port: dp.Access[name]}
-		c.local = append(c.local, a)
-		c.byAddr[a.Addr] = a
-	}
-	for name := range c.ways {
-		c.reachable[hosts[name].Addr] = true
 	}
 	ch := newChanges()
 	c.rewrite(ch, unitKey{kind: unitBase})
+	for name := range c.ways {
+		c.rewrite(ch, unitKey{kind: unitHost, name: name})
+	}
 	if f.Mesh {
 		c.rewrite(ch, unitKey{kind: unitPolicy})
-		c.pending = map[unitKey]bool{}
 	}
 	return c, nil
-}
-
-// Check tells whether fabric and dp contradict themselves: the error is that
-// of Compile.
-func Check(f Fabric, dp Datapath) error {
-	_, err := check(f, dp)
-	return err
-}
-
-func check(f Fabric, dp Datapath) (map[string]Host, error) {
-	hosts := make(map[string]Host, len(f.Hosts))
-	for _, h := range f.Hosts {
-		hosts[h.Name] = h
-	}
-	if err := errors.Join(f.Validate(), dp.validate(hosts)); err != nil {
-		return nil, fmt.Errorf("compile %s: %w", dp.Name, err)
-	}
-	return hosts, nil
 }
 
 // Program is the whole program, as of the last Update.

@@ -84,6 +84,9 @@ type Datapath struct {
 	// what they lead to. What comes in by a port that is neither here nor in
 	// Access is dropped.
 	Trunks map[uint32]Peer `json:"trunks"`
+	// Split says that trunks to unknown ends join each switch to each other:
+	// what comes in by one of these for everybody goes to hosts alone.
+	Split bool `json:"split,omitzero"`
 }
 
 // Peer is the other end of a link between switches; the zero value is an

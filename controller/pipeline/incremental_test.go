@@ -83,6 +83,40 @@ func (m *model) step() mesh.Snapshot {
 	return snap
 }
 
+// move changes the hosts of a network and the place of a switch at random:
+// hosts come, go, have other MAC addresses, and are at other ports, attached or
+// further away.
+func (m *model) move(f pipeline.Fabric, dp pipeline.Datapath) (pipeline.Fabric, pipeline.Datapath) {
+	hosts := f.Hosts
+	f.Hosts = nil
+	dp.Access, dp.ToHost = map[string]uint32{}, map[string]uint32{}
+	dp.Flood = []uint32{4}
+	for i, h := range hosts {
+		port := uint32(10 + 2*i + m.random.IntN(2))
+		h.MAC[5] = byte(2*i + m.random.IntN(2))
+		switch m.random.IntN(4) {
+		case 0:
+			continue
+		case 1:
+			dp.ToHost[h.Name] = 4
+		case 2:
+			dp.Access[h.Name], dp.ToHost[h.Name] = port, port
+			dp.Flood = append(dp.Flood, port)
+		case 3: // nobody knows the way
+		}
+		f.Hosts = append(f.Hosts, h)
+	}
+	if len(f.Hosts) > 1 && m.random.IntN(3) == 0 { // an address goes to another
+		f.Hosts = slices.Clone(f.Hosts)
+		f.Hosts[0].Addr, f.Hosts[1].Addr = f.Hosts[1].Addr, f.Hosts[0].Addr
+	}
+	dp.Trunks, dp.Split = map[uint32]pipeline.Peer{4: {}}, m.random.IntN(2) == 0
+	if m.random.IntN(2) == 0 {
+		dp.Trunks[5] = pipeline.Peer{}
+	}
+	return f, dp
+}
+
 // holder is a switch that takes deltas.
 type holder struct {
 	flows  map[uint64]flow.Flow
@@ -136,6 +170,34 @@ func (h *holder) apply(t *testing.T, d pipeline.Delta) {
 	}
 }
 
+// TestMoveElsewhere checks what Move leaves to a new compiler, and that a
+// network that contradicts itself changes nothing.
+func TestMoveElsewhere(t *testing.T) {
+	f, dps := line()
+	c, err := pipeline.NewCompiler(f, dps[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := f
+	other.DNS = !f.DNS
+	for name, to := range map[string]struct {
+		f  pipeline.Fabric
+		dp pipeline.Datapath
+	}{"another mesh": {other, dps[0]}, "another switch": {f, dps[1]}} {
+		if moved, err := c.Move(to.f, to.dp); moved || err != nil {
+			t.Errorf("%s: moved %v, error %v", name, moved, err)
+		}
+	}
+	twice := f
+	twice.Hosts = append(slices.Clone(f.Hosts), f.Hosts[0])
+	if moved, err := c.Move(twice, dps[0]); moved || err == nil {
+		t.Errorf("a host that is listed twice: moved %v, error %v", moved, err)
+	}
+	if d := c.Update(mesh.Snapshot{}); d.Flows > 0 || len(d.DeleteCookies) > 0 {
+		t.Errorf("nothing has moved, and %d flows come and %d go", d.Flows, len(d.DeleteCookies))
+	}
+}
+
 // TestManyServicesAtOnce does so with more services than are written before
 // they are sent.
 func TestManyServicesAtOnce(t *testing.T) {
@@ -167,14 +229,15 @@ func TestManyServicesAtOnce(t *testing.T) {
 	}
 }
 
-// TestUpdatesAreTheWholeProgram changes a mesh at random: a switch that has
-// taken the difference of each change holds what one would get that knew the
-// last state alone.
+// TestUpdatesAreTheWholeProgram changes a mesh and a network at random: a
+// switch that has taken the difference of each change holds what one would get
+// that knew the last state alone.
 func TestUpdatesAreTheWholeProgram(t *testing.T) {
-	f, dps := line()
-	for seed := range uint64(16) {
+	for seed := range uint64(24) {
+		network, dps := line()
+		f, dp := network, dps[seed%2]
 		m := &model{random: rand.New(rand.NewPCG(seed, 0)), services: map[string]*mesh.Service{}}
-		c, err := pipeline.NewCompiler(f, dps[seed%2])
+		c, err := pipeline.NewCompiler(f, dp)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,9 +250,18 @@ func TestUpdatesAreTheWholeProgram(t *testing.T) {
 		}
 		for step := range 120 {
 			snap := m.step()
+			for seed >= 16 && m.random.IntN(3) == 0 { // twice, now and then
+				f, dp = m.move(network, dp)
+				if moved, err := c.Move(f, dp); err != nil || !moved {
+					t.Fatalf("seed %d, step %d: moved %v, error %v", seed, step, moved, err)
+				}
+				if m.random.IntN(4) == 0 {
+					h.apply(t, c.Update(snap))
+				}
+			}
 			d := c.Update(snap)
 			h.apply(t, d)
-			want, err := pipeline.Compile(f, dps[seed%2], snap)
+			want, err := pipeline.Compile(f, dp, snap)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -52,10 +52,15 @@ type instance struct {
 // is told by its source address and port, so these belong to one service only.
 func (c *Compiler) usable(svc *mesh.Service, warn func(format string, args ...any)) []instance {
 	out := make([]instance, 0, len(svc.Instances))
+	lost, first := 0, -1 // instances that are on no host, and the first of them
 	for n := range svc.Instances {
 		i := &svc.Instances[n]
 		if !c.reachable[i.Addr.Addr()] {
-			warn("service %s: instance %s at %s is on no host of this network: it gets no connections", svc.Name, i.ID, i.Addr)
+			if i.Healthy { // one that has just gone is not missed
+				if lost++; first < 0 {
+					first = n
+				}
+			}
 			continue
 		}
 		if owner, id := c.owner(i.Addr); owner != svc.Name {
@@ -65,6 +70,11 @@ func (c *Compiler) usable(svc *mesh.Service, warn func(format string, args ...an
 			continue // the same address twice in one service
 		}
 		out = append(out, instance{i, c.marks.of(markKey(i.Addr))})
+	}
+	if lost == 1 {
+		warn("service %s: instance %s at %s is on no host of this network: it gets no connections", svc.Name, svc.Instances[first].ID, svc.Instances[first].Addr)
+	} else if lost > 1 {
+		warn("service %s: instance %s at %s and %d others are on no host of this network: they get no connections", svc.Name, svc.Instances[first].ID, svc.Instances[first].Addr, lost-1)
 	}
 	return out
 }

@@ -82,6 +82,7 @@
 //	 80 guard         destination is a local instance of a guarded service -> 82; else out
 //	 82 intention     service and who calls -> out, or reset
 //	 90 L2            MAC -> port; broadcast -> tree
+//	 92 arrived       broadcast that has come by a tunnel of a full mesh -> hosts
 //	100 refuse        to the controller: reset the client
 //	101 deny          to the controller: reset both ends
 //	102 DNS           to the controller: answer
@@ -130,6 +131,7 @@ const (
 	TableGuard        uint8 = 80
 	TableIntention    uint8 = 82
 	TableL2           uint8 = 90
+	TableArrived      uint8 = 92
 	TableRefuse       uint8 = 100
 	TableDeny         uint8 = 101
 	TableDNS          uint8 = 102
@@ -146,7 +148,7 @@ func TableName(table uint8) string {
 		TableLimit: "limit", TableLearn: "learn", TableForwardSpans: "forward-spans", TableForwardTrace: "forward-trace",
 		TableTranslate: "translate", TableL3: "l3", TableReply: "reply", TableHairpin: "hairpin",
 		TableReset: "reset", TableRestore: "restore", TableReplySpans: "reply-spans", TableReplyTrace: "reply-trace",
-		TableGuard: "guard", TableIntention: "intention", TableL2: "l2", TableRefuse: "refuse",
+		TableGuard: "guard", TableIntention: "intention", TableL2: "l2", TableArrived: "arrived", TableRefuse: "refuse",
 		TableDeny: "deny", TableDNS: "dns", TableResetSeen: "reset-seen", TableRepeatedSYN: "repeated-syn",
 	}[table]
 }

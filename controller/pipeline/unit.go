@@ -9,7 +9,7 @@ import (
 // unitKey names a unit: the part of the program that one object makes.
 type unitKey struct {
 	kind unitKind
-	name string  // of the service
+	name string  // of the service, or of the host
 	call callKey // unitCall
 	port uint16  // unitBind
 }
@@ -18,6 +18,7 @@ type unitKind uint8
 
 const (
 	unitBase      unitKind = iota // what the place of the switch makes
+	unitHost                      // the way to a host
 	unitPolicy                    // what holds between all services
 	unitCall                      // one upstream of a local host
 	unitBind                      // one bind port
@@ -96,6 +97,8 @@ func (c *Compiler) write(key unitKey, s *sheet) *sheet {
 	switch key.kind {
 	case unitBase:
 		c.base(s)
+	case unitHost:
+		c.host(s, key.name)
 	case unitPolicy:
 		c.policy(s)
 	case unitCall:

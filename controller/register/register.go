@@ -47,6 +47,9 @@ const DefaultLease = 30 * time.Second
 // Times and names.
 const (
 	renewals = 3 // of a lease, while it runs
+	// longest bounds one request; less if a renewal is due before. A connection
+	// that nobody answers at, and nobody ends, would hold all leases up.
+	longest = 10 * time.Second
 	// deregister is after which an instance whose lease has ended is forgotten:
 	// the least that Consul takes ("DeregisterCriticalServiceAfter").
 	deregister = time.Minute
@@ -92,8 +95,8 @@ func Keep(ctx context.Context, cfg Config) error {
 	again.Stop()
 	told := false // what is here has been told
 	failing := false
+	due := false // leases are to be renewed
 	for {
-		due := false
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -115,11 +118,15 @@ func Keep(ctx context.Context, cfg Config) error {
 		case ctx.Err() != nil:
 		case err != nil && !failing:
 			cfg.Logger.Warn("Consul does not take registrations; trying again", "error", err, "mend", "look at the agent's address of Consul, and at its token: it needs service:write")
-		case err == nil && failing:
+		case err != nil:
+			cfg.Logger.Debug("Consul does not take registrations yet", "error", err)
+		case failing:
 			cfg.Logger.Info("Consul takes registrations again")
 		}
 		if failing = err != nil; failing {
 			again.Reset(min(cfg.Lease/renewals, time.Second))
+		} else {
+			due = false
 		}
 	}
 }
@@ -142,30 +149,68 @@ func (k *keeper) step(ctx context.Context, renew bool) error {
 		if _, ok := k.want[id]; ok {
 			continue
 		}
-		err := k.Client.Agent().ServiceDeregisterOpts(id, k.query(ctx))
-		if err != nil && !forgotten(err) {
+		err := k.deregister(ctx, id)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("deregister %s: %w", id, err))
+			if late(err) {
+				return errors.Join(errs...)
+			}
 			continue
 		}
-		k.Logger.Info("deregistered", "instance", id)
 		delete(k.known, id)
 	}
 	for _, id := range slices.Sorted(maps.Keys(k.want)) {
-		errs = append(errs, k.tell(ctx, k.want[id], renew))
-		if len(errs) > 0 && ctx.Err() != nil {
+		err := k.tell(ctx, k.want[id], renew)
+		errs = append(errs, err)
+		if late(err) {
 			break
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (k *keeper) query(ctx context.Context) *api.QueryOptions {
-	return (&api.QueryOptions{}).WithContext(ctx)
+// late tells whether nobody has answered: others would wait as long.
+func late(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// ask makes one request, in the time that one has.
+func (k *keeper) ask(ctx context.Context, request func(*api.QueryOptions) error) error {
+	ctx, cancel := context.WithTimeout(ctx, min(longest, k.Lease/renewals))
+	defer cancel()
+	return request((&api.QueryOptions{}).WithContext(ctx))
+}
+
+// deregister takes back an instance, unless another machine has registered it
+// since: a pod that was made anew there has the same ID, if both have one Consul
+// agent.
+func (k *keeper) deregister(ctx context.Context, id string) error {
+	var have *api.AgentService
+	err := k.ask(ctx, func(q *api.QueryOptions) (err error) {
+		have, _, err = k.Client.Agent().Service(id, q)
+		return err
+	})
+	if err == nil && have.Meta[metaOwner] != k.Owner {
+		k.Logger.Info("another machine has the instance now", "instance", id, "owner", have.Meta[metaOwner])
+		return nil
+	}
+	if err == nil {
+		err = k.ask(ctx, func(q *api.QueryOptions) error { return k.Client.Agent().ServiceDeregisterOpts(id, q) })
+	}
+	if err != nil && !forgotten(err) {
+		return err
+	}
+	k.Logger.Info("deregistered", "instance", id)
+	return nil
 }
 
 // read finds what was registered before this process began.
 func (k *keeper) read(ctx context.Context) error {
-	have, err := k.Client.Agent().ServicesWithFilterOpts(fmt.Sprintf("Meta[%q] == %q", metaOwner, k.Owner), k.query(ctx))
+	var have map[string]*api.AgentService
+	err := k.ask(ctx, func(q *api.QueryOptions) (err error) {
+		have, err = k.Client.Agent().ServicesWithFilterOpts(fmt.Sprintf("Meta[%q] == %q", metaOwner, k.Owner), q)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("list what is registered: %w", err)
 	}
@@ -186,7 +231,9 @@ func (k *keeper) tell(ctx context.Context, i Instance, renew bool) error {
 	}
 	var err error
 	if renew {
-		err = k.Client.Agent().UpdateTTLOpts(leaseOf(i.ID), leaseNote, api.HealthPassing, k.query(ctx))
+		err = k.ask(ctx, func(q *api.QueryOptions) error {
+			return k.Client.Agent().UpdateTTLOpts(leaseOf(i.ID), leaseNote, api.HealthPassing, q)
+		})
 	}
 	if err == nil && (renew || was.Ready != i.Ready) {
 		err = k.ready(ctx, i)
@@ -203,7 +250,7 @@ func (k *keeper) tell(ctx context.Context, i Instance, renew bool) error {
 
 func (k *keeper) register(ctx context.Context, i Instance) error {
 	delete(k.known, i.ID)
-	err := k.Client.Agent().ServiceRegisterOpts(&api.AgentServiceRegistration{
+	registration := &api.AgentServiceRegistration{
 		ID: i.ID, Name: i.Service, Address: i.Addr.String(), Port: int(i.Port),
 		Meta: map[string]string{metaOwner: k.Owner, metaSource: i.Source},
 		Checks: api.AgentServiceChecks{
@@ -213,7 +260,10 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 			},
 			{CheckID: readyOf(i.ID), Name: "readiness", TTL: standing.String(), Status: health(i.Ready)},
 		},
-	}, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx))
+	}
+	err := k.ask(ctx, func(q *api.QueryOptions) error {
+		return k.Client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(q.Context()))
+	})
 	if err == nil {
 		err = k.ready(ctx, i) // a check that was there keeps its state
 	}
@@ -229,7 +279,9 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 
 // ready tells whether an instance that is registered may get connections.
 func (k *keeper) ready(ctx context.Context, i Instance) error {
-	return k.Client.Agent().UpdateTTLOpts(readyOf(i.ID), note(i.Ready), health(i.Ready), k.query(ctx))
+	return k.ask(ctx, func(q *api.QueryOptions) error {
+		return k.Client.Agent().UpdateTTLOpts(readyOf(i.ID), note(i.Ready), health(i.Ready), q)
+	})
 }
 
 func leaseOf(id string) string { return id + ".lease" }

@@ -131,6 +131,25 @@ func TestRegistrationsFollowInstances(t *testing.T) {
 	until(t, "no pods", strings.TrimSpace(theirs), now)
 }
 
+// A pod that is made anew elsewhere has the same ID, and its new machine may be
+// the first to tell.
+func TestAnInstanceThatAnotherMachineHas(t *testing.T) {
+	client := consultest.Cluster(t, "server")[0].Client
+	web := register.Instance{ID: "meshlab.default.web-0", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true}
+	other := register.Instance{ID: "meshlab.default.other", Service: "other", Addr: netip.MustParseAddr("10.1.1.2"), Port: 80, Ready: true}
+	now := func() string { return catalog(t, client, "web", "other") }
+	tell, _ := keep(t, client, time.Hour)
+	tell(web)
+	until(t, "it is here", "meshlab.default.web-0@10.1.1.1:80=passing", now)
+	if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{
+		ID: web.ID, Name: "web", Address: "10.1.1.9", Port: 80, Meta: map[string]string{"meshlab-owner": "n2"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	tell(other) // what has gone is taken back before this is told
+	until(t, "it is there", "meshlab.default.other@10.1.1.2:80=passing meshlab.default.web-0@10.1.1.9:80=passing", now)
+}
+
 // A machine that dies renews nothing.
 func TestLeaseEnds(t *testing.T) {
 	client := consultest.Cluster(t, "server")[0].Client

@@ -58,7 +58,7 @@ func tunnels(o *ovstest.OVS) string {
 			continue
 		}
 		peer := strings.Trim(strings.TrimSpace(o.Vsctl("--if-exists", "get", "Interface", name, "external_ids:meshlab-peer")), `"`)
-		remote := strings.Trim(strings.TrimSpace(o.Vsctl("get", "Interface", name, "options:remote_ip")), `"`)
+		remote := strings.Trim(strings.TrimSpace(o.Vsctl("--if-exists", "get", "Interface", name, "options:remote_ip")), `"`)
 		out = append(out, peer+">"+remote)
 	}
 	slices.Sort(out)

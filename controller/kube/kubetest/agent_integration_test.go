@@ -3,18 +3,12 @@
 package kubetest_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,111 +19,6 @@ import (
 	"meshlab.dev/meshlab/controller/kube/kubetest"
 	"meshlab.dev/meshlab/orchestrate/consul/consultest"
 )
-
-// rights are those of docs/kubernetes.md, "RBAC": an agent of these tests has
-// no others.
-const rights = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: meshlab-agent, namespace: kube-system }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: meshlab-agent }
-rules:
-- {apiGroups: [""], resources: [pods, nodes], verbs: [get, list, watch]}
-- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
-- {apiGroups: [""], resources: [pods/status], verbs: [patch]}
-- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: meshlab-agent }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: meshlab-agent }
-subjects: [{ kind: ServiceAccount, namespace: kube-system, name: meshlab-agent }]
-`
-
-// meshlab is the program that was built for these tests. It goes with the
-// namespaces that the tests run in.
-var meshlab = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(os.TempDir(), "meshlab")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "meshlab.dev/meshlab/cmd/meshlab").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build meshlab: %w: %s", err, out)
-	}
-	return path, nil
-})
-
-// agent is `meshlab agent` for one node.
-type agent struct {
-	t    *testing.T
-	args []string
-	web  string // where it tells how it is
-	cmd  *exec.Cmd
-	out  *bytes.Buffer
-}
-
-// startAgent starts the agent of a node, with more arguments, and waits until
-// it is well.
-func startAgent(t *testing.T, c *kubetest.Cluster, n *kubetest.Node, more ...string) *agent {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &agent{t: t, web: ln.Addr().String()}
-	ln.Close()
-	a.args = append([]string{"agent", "--kubeconfig", kubetest.Kubeconfig(t, c.ServiceAccount("kube-system", "meshlab-agent")),
-		"--node", n.Name, "--bridge", kubetest.Bridge, "--ovsdb", "unix:" + n.DatabaseSocket(),
-		"--vip", kubetest.VirtualIP, "--network", kubetest.HashiCupsNetwork, "--metrics", a.web}, more...)
-	a.run()
-	t.Cleanup(func() {
-		a.end(syscall.SIGTERM)
-		if t.Failed() {
-			t.Logf("the agent of %s printed:\n%s", n.Name, a.out)
-		}
-	})
-	a.healthy()
-	return a
-}
-
-func (a *agent) run() {
-	a.t.Helper()
-	path, err := meshlab()
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.out = &bytes.Buffer{}
-	a.cmd = exec.Command(path, a.args...)
-	a.cmd.Stdout, a.cmd.Stderr = a.out, a.out
-	if err := a.cmd.Start(); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-// end ends the agent by a signal and waits.
-func (a *agent) end(signal os.Signal) {
-	if a.cmd.ProcessState == nil {
-		_ = a.cmd.Process.Signal(signal)
-		_ = a.cmd.Wait() // its output tells
-	}
-}
-
-func (a *agent) healthy() {
-	a.t.Helper()
-	kubetest.Eventually(a.t, "the agent to be well", func(context.Context) error {
-		response, err := http.Get("http://" + a.web + "/healthz")
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			var text bytes.Buffer
-			_, _ = text.ReadFrom(response.Body)
-			return fmt.Errorf("%s: %s", response.Status, text.String())
-		}
-		return nil
-	})
-}
 
 // coffees waits until all of HashiCups answers to a pod.
 func coffees(t *testing.T, c *kubetest.Cluster, from corev1.Pod) {
@@ -216,37 +105,24 @@ func tunnelled(t *testing.T, c *kubetest.Cluster) {
 	}
 }
 
-// killUnderLoad kills an agent and starts it again while a pod asks without a
-// pause; no request may fail.
+// underLoad is how long an agent is killed again and again.
+const underLoad = 10 * time.Second
+
+// killUnderLoad kills an agent and starts it again, for as long as underLoad,
+// while clients that keep their connections and others that do not ask without
+// a pause; no request may fail.
 func killUnderLoad(t *testing.T, c *kubetest.Cluster, from corev1.Pod, a *agent) {
-	stop := make(chan struct{})
-	var asked int
-	var failed error
-	var load sync.WaitGroup
-	load.Go(func() {
-		for ; ; asked++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if _, err := c.Coffees(from); err != nil {
-				failed = errors.Join(failed, err)
-			}
-		}
-	})
-	a.end(syscall.SIGKILL)
-	a.run()
-	a.healthy()
-	a.end(syscall.SIGTERM)
-	a.run()
-	a.healthy()
-	close(stop)
-	load.Wait()
-	t.Logf("%d requests", asked)
-	if failed != nil || asked == 0 {
-		t.Errorf("of %d requests failed: %v", asked, failed)
+	l := startLoad(t, c, from)
+	times := 0
+	for begun := time.Now(); time.Since(begun) < underLoad; times++ {
+		a.end([]os.Signal{syscall.SIGKILL, syscall.SIGTERM}[times%2])
+		l.more(20) // without it
+		a.run()
+		a.healthy()
+		l.more(20)
 	}
+	l.end()
+	t.Logf("the agent has ended %d times", times)
 }
 
 // replace deletes the pod of an app and returns the one that comes for it,

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -28,11 +29,13 @@ import (
 //	              br1, on an underlay that the nodes share; no tunnel, no flow
 //	a pod         a network namespace with an interface for each network that its
 //	              annotation asks for, at br1, as Multus and ovs-cni leave it
+//	              and eth0 in the cluster's own network
 //	a container   a process in that namespace, see program
 //	a Deployment  pods; there are no replica sets in between
+//	a namespace   goes when it is deleted, after what is in it
 //
-// There are no cluster network, no service addresses, no DNS, no images, no
-// probes and no volumes but of ConfigMaps.
+// There are no service addresses, no DNS, no images, no probes and no volumes
+// but of ConfigMaps.
 
 // Bridge is the bridge of each node that pods are attached to.
 const Bridge = "br1"
@@ -42,9 +45,6 @@ const Bridge = "br1"
 const (
 	underlay       = "underlay"
 	underlayPrefix = "192.168.50."
-	// podPrefix is where status.podIP comes from. The cluster's own network is
-	// not there: nothing has this address.
-	podPrefix = "10.244."
 )
 
 // Cluster is an API server with the stand-ins for what works on its objects.
@@ -57,6 +57,7 @@ type Cluster struct {
 	pods    cache.SharedIndexInformer
 	kubelet map[string]*standInKubelet // by node
 	change  chan struct{}              // something that the controllers work on has changed
+	images  map[string]string          // see SetImage
 
 	mu     sync.Mutex
 	leases map[string]netip.Addr // network -> the last address that was given away
@@ -73,9 +74,12 @@ func StandInCluster(t testing.TB, nodes ...string) *Cluster {
 	c := &Cluster{
 		Server: s, ctx: ctx, kubelet: map[string]*standInKubelet{},
 		change: make(chan struct{}, 1), leases: map[string]netip.Addr{},
+		images: map[string]string{},
 	}
 	var err error
-	if c.dynamic, err = dynamic.NewForConfig(s.Config); err != nil {
+	quiet := rest.CopyConfig(s.Config)
+	quiet.WarningHandler = rest.NoWarnings{} // the end of a namespace deletes kinds that are deprecated
+	if c.dynamic, err = dynamic.NewForConfig(quiet); err != nil {
 		t.Fatalf("make client: %v", err)
 	}
 	t.Cleanup(func() {
@@ -86,6 +90,7 @@ func StandInCluster(t testing.TB, nodes ...string) *Cluster {
 		}
 	})
 	c.startUnderlay()
+	c.startClusterNetwork()
 	for i, name := range nodes {
 		n := c.startNode(name, i+1)
 		c.Nodes = append(c.Nodes, n)
@@ -94,19 +99,20 @@ func StandInCluster(t testing.TB, nodes ...string) *Cluster {
 	factory := informers.NewSharedInformerFactory(s.Client, 0)
 	c.pods = factory.Core().V1().Pods().Informer()
 	deployments := factory.Apps().V1().Deployments().Informer()
+	namespaces := factory.Core().V1().Namespaces().Informer()
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { c.changed(o) },
 		UpdateFunc: func(_, o any) { c.changed(o) },
 		DeleteFunc: func(o any) { c.gone(o) },
 	}
-	for _, informer := range []cache.SharedIndexInformer{c.pods, deployments} {
+	for _, informer := range []cache.SharedIndexInformer{c.pods, deployments, namespaces} {
 		if _, err := informer.AddEventHandler(handler); err != nil {
 			t.Fatalf("watch: %v", err)
 		}
 	}
 	factory.Start(ctx.Done())
 	var controllers sync.WaitGroup
-	controllers.Go(func() { c.control(deployments.GetStore()) })
+	controllers.Go(func() { c.control(deployments.GetStore(), namespaces.GetStore()) })
 	t.Cleanup(func() {
 		cancel()
 		controllers.Wait()

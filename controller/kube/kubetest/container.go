@@ -31,6 +31,8 @@ type program struct {
 	name string
 	env  map[string]string
 	args []string
+	path string      // of a program of the machine that is run in their place; empty: none, see SetImage
+	pod  *corev1.Pod // that it is in; only with path
 }
 
 // Programs that are none of package builtin's.
@@ -97,6 +99,8 @@ func programFor(container corev1.Container, read files) (program, error) {
 		p.env["CONFIG"] = string(text)
 	case "http-echo":
 		p.name = textProgram
+	case proxyProgram:
+		p.name, p.env = proxyProgram, env
 	case "fortio", "fortio-debian", "curl", "pause":
 		p.name = idleProgram
 	default:
@@ -109,6 +113,12 @@ func programFor(container corev1.Container, read files) (program, error) {
 func (c *Cluster) programs(ctx context.Context, pod *corev1.Pod) ([]program, error) {
 	var all []program
 	for _, container := range pod.Spec.Containers {
+		if p, ok, err := c.ownProgram(pod, container); err != nil {
+			return nil, err
+		} else if ok {
+			all = append(all, p)
+			continue
+		}
 		p, err := programFor(container, func(path string) ([]byte, error) { return c.file(ctx, pod, container, path) })
 		if err != nil {
 			return nil, err
@@ -154,7 +164,11 @@ func (c *Cluster) keepRunning(ctx context.Context, term <-chan struct{}, pod *co
 	}
 	defer os.RemoveAll(dir)
 	for ctx.Err() == nil {
-		err := runContainer(ctx, term, podNetNS(pod), dir, p)
+		code, err := c.runContainer(ctx, term, podNetNS(pod), dir, p)
+		if pod.Spec.RestartPolicy == corev1.RestartPolicyNever && ctx.Err() == nil {
+			c.reportEnd(ctx, pod, name, code, err)
+			return
+		}
 		select {
 		case <-term:
 			return
@@ -166,11 +180,19 @@ func (c *Cluster) keepRunning(ctx context.Context, term <-chan struct{}, pod *co
 	}
 }
 
-// runContainer runs a program once, in a network namespace and a folder.
-func runContainer(ctx context.Context, term <-chan struct{}, ns, dir string, p program) error {
-	cmd := exec.Command("/proc/self/exe", p.args...)
+// runContainer runs a program once, in a network namespace and a folder. It
+// returns the exit code, and what it printed.
+func (c *Cluster) runContainer(ctx context.Context, term <-chan struct{}, ns, dir string, p program) (int, error) {
+	words, err := c.words(ctx, p, dir)
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = dir
-	cmd.Env = []string{containerVariable + "=" + p.name, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir}
+	if p.path == "" {
+		cmd.Env = append(cmd.Env, containerVariable+"="+p.name)
+	}
 	for key, value := range p.env {
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
@@ -179,30 +201,29 @@ func runContainer(ctx context.Context, term <-chan struct{}, ns, dir string, p p
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if b, ok := builtin.Lookup(p.name); ok && b.Unprivileged {
 		if err := otherUser(cmd.SysProcAttr); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := inNetNS(ns, cmd.Start); err != nil {
-		return err
+		return 0, err
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	var err error
 	select {
 	case err = <-done:
-		return fmt.Errorf("%w: %s", errors.Join(err, errors.New("it has printed")), out.Bytes())
+		return cmd.ProcessState.ExitCode(), fmt.Errorf("%w: %s", errors.Join(err, errors.New("it has printed")), out.Bytes())
 	case <-ctx.Done():
 	case <-term:
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-done:
-			return nil
+			return cmd.ProcessState.ExitCode(), nil
 		case <-ctx.Done():
 		}
 	}
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	<-done
-	return nil
+	return cmd.ProcessState.ExitCode(), nil
 }
 
 // otherUser lets a program that refuses user id 0 see itself under that of the
@@ -245,6 +266,8 @@ func contain(ctx context.Context, name string, log *slog.Logger) error {
 			return err
 		}
 		return serveHTTP(ctx, os.Getenv("BIND_ADDRESS"), handler)
+	case proxyProgram:
+		return standInProxy(ctx)
 	case textProgram:
 		address, handler := standInEcho(os.Args[1:])
 		return serveHTTP(ctx, address, handler)

@@ -15,9 +15,10 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// control is the stand-in for the scheduler and the deployment controller: on
-// each change it looks at everything, as a test's cluster is small.
-func (c *Cluster) control(deployments cache.Store) {
+// control is the stand-in for the scheduler, the deployment controller and the
+// namespace controller: on each change it looks at everything, as a test's
+// cluster is small.
+func (c *Cluster) control(deployments, namespaces cache.Store) {
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -32,6 +33,9 @@ func (c *Cluster) control(deployments cache.Store) {
 			if e := c.deploy(c.ctx, o.(*appsv1.Deployment)); err == nil {
 				err = e
 			}
+		}
+		if e := c.endNamespaces(c.ctx, namespaces); err == nil {
+			err = e
 		}
 		if err != nil && c.ctx.Err() == nil {
 			c.note("%v", err)

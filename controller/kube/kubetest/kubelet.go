@@ -236,6 +236,35 @@ func (k *standInKubelet) report(ctx context.Context, pod *corev1.Pod, podIP stri
 	return k.cluster.patchStatus(ctx, pod, status)
 }
 
+// reportEnd writes the end of a container that is not started again. It is
+// that of its pod if that has no other.
+func (c *Cluster) reportEnd(ctx context.Context, pod *corev1.Pod, name string, code int, printed error) {
+	phase := corev1.PodSucceeded
+	if code != 0 {
+		phase = corev1.PodFailed
+	}
+	if len(pod.Spec.Containers) > 1 {
+		phase = corev1.PodRunning
+	}
+	message := ""
+	if printed != nil {
+		message = printed.Error()
+	}
+	for ctx.Err() == nil {
+		err := c.patchStatus(ctx, pod, corev1.PodStatus{Phase: phase, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(code), Message: message}},
+		}}})
+		if err == nil || gone(err) {
+			return
+		}
+		c.note("pod %s: %v", pod.Name, err)
+		select {
+		case <-time.After(again): // the API server may be away
+		case <-ctx.Done():
+		}
+	}
+}
+
 // patchReady writes one condition of a pod and leaves the others.
 func (c *Cluster) patchReady(ctx context.Context, pod *corev1.Pod, ready corev1.ConditionStatus, reason string) error {
 	return c.patchStatus(ctx, pod, map[string]any{"conditions": []corev1.PodCondition{

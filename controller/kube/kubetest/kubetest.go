@@ -46,6 +46,9 @@ func Main(m *testing.M) int {
 	switch {
 	case os.Getenv(containerVariable) != "":
 		return containerMain()
+	case os.Getenv(confinedVariable) != "":
+		fmt.Fprintln(os.Stderr, "kubetest: run a confined process:", confinedMain())
+		return 1
 	case os.Getenv(insideVariable) != "":
 		return m.Run()
 	}

@@ -185,6 +185,9 @@ func (c *Cluster) addNetwork(ctx context.Context, n *Node, pod *corev1.Pod, podI
 	); err != nil {
 		return nil, err
 	}
+	if err := joinCluster(ctx, pod, podIP); err != nil {
+		return nil, err
+	}
 	all := []networkStatus{{Name: "kubetest", Interface: "eth0", IPs: []string{podIP}, Default: true}}
 	for _, a := range asked {
 		p, err := c.plugin(ctx, a)

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +31,8 @@ import (
 // kube-proxy runs.
 const serviceRange = "10.96.0.0/16"
 
-// Server is a running kube-apiserver with its etcd, on the loopback device.
+// Server is a running kube-apiserver with its etcd, on the loopback device, and
+// where pods look for it if there are any.
 type Server struct {
 	Config *rest.Config         // of an administrator (group system:masters)
 	Client kubernetes.Interface // by Config
@@ -91,7 +93,7 @@ func (s *Server) prepare(port int, etcdURL string) *daemon {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	own, err := a.sign(pkix.Name{CommonName: "kube-apiserver"}, net.IPv4(127, 0, 0, 1))
+	own, err := a.sign(pkix.Name{CommonName: "kube-apiserver"}, apiserverAddresses()...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func (s *Server) prepare(port int, etcdURL string) *daemon {
 	}
 	file := func(name string) string { return filepath.Join(s.dir, name) }
 	if err := writeFiles(s.dir, map[string][]byte{
-		"ca.pem": a.pem, "own.pem": own.certificate, "own.key": own.key, "tokens.key": tokenKey,
+		"audit.yaml": []byte(auditPolicy), "ca.pem": a.pem, "own.pem": own.certificate, "own.key": own.key, "tokens.key": tokenKey,
 	}); err != nil {
 		s.t.Fatal(err)
 	}
@@ -118,13 +120,14 @@ func (s *Server) prepare(port int, etcdURL string) *daemon {
 		TLSClientConfig: rest.TLSClientConfig{CAData: a.pem, CertData: admin.certificate, KeyData: admin.key},
 	}
 	return &daemon{name: "kube-apiserver", path: path, args: []string{
-		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port), "--advertise-address=127.0.0.1",
+		"--bind-address=0.0.0.0", "--secure-port=" + strconv.Itoa(port), "--advertise-address=127.0.0.1",
 		"--etcd-servers=" + etcdURL, "--service-cluster-ip-range=" + serviceRange,
 		"--tls-cert-file=" + file("own.pem"), "--tls-private-key-file=" + file("own.key"), "--client-ca-file=" + file("ca.pem"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + file("tokens.key"), "--service-account-signing-key-file=" + file("tokens.key"),
 		"--authorization-mode=RBAC", "--allow-privileged=true",
 		"--endpoint-reconciler-type=none", // no pod reaches the loopback device of the machine
+		"--audit-policy-file=" + file("audit.yaml"), "--audit-log-path=" + file("audit.log"), "--audit-log-mode=blocking",
 		"--profiling=false",
 	}}
 }
@@ -154,6 +157,13 @@ func (s *Server) Resume() {
 	s.apiserver.start(s.t)
 	s.awaitReady()
 }
+
+// Pause stops the API server as a machine that hangs does: connections stay, and
+// the kernel takes new ones, but nobody answers.
+func (s *Server) Pause() { s.apiserver.signal(s.t, syscall.SIGSTOP) }
+
+// Continue ends Pause.
+func (s *Server) Continue() { s.apiserver.signal(s.t, syscall.SIGCONT) }
 
 // ServiceAccount returns the configuration of a service account, by a token
 // that the API server has signed: it may do what RBAC gives it, and no more.
@@ -228,6 +238,19 @@ func (d *daemon) ended() error {
 		return fmt.Errorf("%s ended; it printed:\n%s", d.name, d.out.Bytes())
 	default:
 		return nil
+	}
+}
+
+// signal sends a signal to the program, which must run.
+func (d *daemon) signal(t testing.TB, sig os.Signal) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cmd == nil {
+		t.Fatalf("signal %s: it does not run", d.name)
+	}
+	if err := d.cmd.Process.Signal(sig); err != nil {
+		t.Fatalf("signal %s: %v", d.name, err)
 	}
 }
 

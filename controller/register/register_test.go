@@ -1,0 +1,86 @@
+package register_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"meshlab.dev/meshlab/controller/register"
+)
+
+// A request that nobody answers, at a connection that nobody ends, must not
+// hold up the renewal of leases. The server knows what an agent of Consul
+// answers to registrations and renewals, and forgets everything.
+func TestARequestThatIsNotAnswered(t *testing.T) {
+	const lease = 3 * time.Second
+	var mu sync.Mutex
+	hung := ""
+	renewed := map[string]bool{} // since one was not answered
+	all := make(chan struct{})
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		id, isLease := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/v1/agent/check/update/"), ".lease")
+		if !isLease {
+			if r.Method == http.MethodGet {
+				_, _ = io.WriteString(w, "{}")
+			}
+			return
+		}
+		mu.Lock()
+		first := hung == ""
+		if first {
+			hung = id
+		} else if renewed[id] = true; len(renewed) == 2 {
+			select {
+			case <-all:
+			default:
+				close(all)
+			}
+		}
+		mu.Unlock()
+		if first {
+			<-release
+		}
+	}))
+	defer server.Close()
+	defer close(release)
+	config := api.DefaultConfig()
+	config.Address = server.URL
+	client, err := api.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- register.Keep(ctx, register.Config{
+			Client: client, Owner: "n1", Lease: lease,
+			Instances: func(ctx context.Context, emit func([]register.Instance)) error {
+				emit([]register.Instance{
+					{ID: "a", Service: "a", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80},
+					{ID: "b", Service: "b", Addr: netip.MustParseAddr("10.1.1.2"), Port: 80},
+				})
+				<-ctx.Done()
+				return ctx.Err()
+			},
+		})
+	}()
+	select {
+	case <-all: // a second after the renewal that hung was given up
+	case <-time.After(20 * lease):
+		mu.Lock()
+		t.Errorf("the renewal of %q is not answered, and only %v were renewed since", hung, renewed)
+		mu.Unlock()
+	}
+	cancel()
+	<-done
+}
