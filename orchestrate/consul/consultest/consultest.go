@@ -45,7 +45,8 @@ type Node struct {
 	consul.Agent
 	Address netip.Addr
 	Client  *api.Client
-	Kill    func() // like a crash; start Agent.Spec again to mend it
+	Kill    func()          // like a crash; start Agent.Spec again to mend it
+	Signal  func(os.Signal) // SIGSTOP makes it hang, SIGCONT ends that
 }
 
 // Cluster starts a server called names[0] and client agents called as the
@@ -74,7 +75,8 @@ func Cluster(t testing.TB, names ...string) []Node {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes[i] = Node{Agent: agent, Address: c.Address, Client: client, Kill: Start(t, agent.Spec, agent.Files)}
+		nodes[i] = Node{Agent: agent, Address: c.Address, Client: client}
+		nodes[i].Signal, nodes[i].Kill = start(t, agent.Spec, agent.Files)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	defer cancel()
@@ -90,6 +92,12 @@ func Cluster(t testing.TB, names ...string) []Node {
 // and logs what it printed when the test failed. The returned function ends it
 // before that: it kills, like a crash, and waits.
 func Start(t testing.TB, spec process.Spec, files map[string][]byte) (kill func()) {
+	t.Helper()
+	_, kill = start(t, spec, files)
+	return kill
+}
+
+func start(t testing.TB, spec process.Spec, files map[string][]byte) (signal func(os.Signal), kill func()) {
 	t.Helper()
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -117,7 +125,12 @@ func Start(t testing.TB, spec process.Spec, files map[string][]byte) (kill func(
 			t.Logf("%s printed:\n%s", spec.Name, out.String())
 		}
 	})
-	return kill
+	signal = func(s os.Signal) {
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Errorf("send %v to %s: %v", s, spec.Name, err)
+		}
+	}
+	return signal, kill
 }
 
 // shortDir makes a folder whose path leaves room for a socket's name, which
