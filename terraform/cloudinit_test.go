@@ -81,9 +81,18 @@ func checkMachine(t *testing.T, id string, c cloudInit) {
 			}
 		case strings.HasSuffix(f.Path, ".yaml") && f.Encoding == "":
 			for d := yaml.NewDecoder(strings.NewReader(f.Content)); ; {
-				var v struct{ Kind string }
+				var v struct {
+					Kind      string
+					Timeouts  map[string]string
+					Discovery map[string]any
+				}
 				if err := d.Decode(&v); err != nil {
 					break
+				}
+				// kubeadm only warns of what it does not know.
+				// https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/
+				if v.Kind == "JoinConfiguration" && (v.Timeouts["discovery"] != "30m" || len(v.Discovery) != 1 || v.Discovery["bootstrapToken"] == nil) {
+					t.Errorf("%s: %s: nodes wait %q for the control plane, discovery is %v", id, f.Path, v.Timeouts["discovery"], v.Discovery)
 				}
 				if !strings.HasSuffix(v.Kind, "Configuration") {
 					t.Errorf("%s: %s holds %q, which kubeadm does not know", id, f.Path, v.Kind)

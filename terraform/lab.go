@@ -35,8 +35,17 @@ type Settings struct {
 	Nodes    int        `json:"nodes"`             // of each cluster
 	Backend  *Backend   `json:"backend,omitempty"` // nil: the state is in the lab's folder
 	StandIns string     `json:"stand_ins,omitempty"`
-	Manifest string     `json:"manifest,omitempty"` // of the mesh agent; IMAGE in it stands for its image
+	// Kubernetes is the minor version in both clusters; empty: the modules'.
+	Kubernetes string `json:"kubernetes,omitempty"`
+	// Subscription is the ID of the one that the lab was made in. Whoever has
+	// turned to another one since must not look for the lab there.
+	Subscription string `json:"subscription,omitempty"`
+	Manifest     string `json:"manifest,omitempty"` // of the mesh agent, with ImageWord in it
 }
+
+// ImageWord stands for the image of the lab's registry in the agent's
+// manifests: Terraform puts that in its place.
+const ImageWord = "IMAGE"
 
 // Backend is a backend of Terraform that keeps the state elsewhere.
 type Backend struct {
@@ -184,6 +193,9 @@ func environment(c Config) map[string]string {
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}
+	if id := c.Settings.Subscription; id != "" {
+		env["ARM_SUBSCRIPTION_ID"] = id
+	}
 	env = tfexec.CleanEnv(env)
 	if c.CLIConfig != "" {
 		env["TF_CLI_CONFIG_FILE"] = c.CLIConfig
@@ -199,6 +211,12 @@ func (l *Lab) Forget() error { return os.RemoveAll(l.dir) }
 
 // SSHKey is the path of the private key that the lab's machines let in.
 func (l *Lab) SSHKey() string { return filepath.Join(l.dir, keyFile) }
+
+// KnownHosts is the path of the host keys of the lab's machines.
+func (l *Lab) KnownHosts() string { return filepath.Join(l.dir, "known_hosts") }
+
+// Kubeconfig is the path of a cluster's kubeconfig: of aks or ovs.
+func (l *Lab) Kubeconfig(cluster string) string { return filepath.Join(l.dir, cluster+".kubeconfig") }
 
 // takeLock locks the folder until the file is closed or this process ends.
 func takeLock(dir, doing string) (*os.File, error) {
@@ -257,6 +275,9 @@ func (l *Lab) writeVariables() error {
 		"name": s.Name, "suffix": s.Suffix, "location": s.Location, "clusters": s.Clusters,
 		"access_cidr": s.From, "access": "address", "node_size": s.Size, "node_count": s.Nodes,
 		"ssh_public_key": public, "join_token": token, "agent_manifest": s.Manifest, "expires": "",
+	}
+	if s.Kubernetes != "" {
+		v["kubernetes_version"] = s.Kubernetes
 	}
 	if s.Bastion {
 		v["access"] = "bastion"

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 //go:embed prices.json
@@ -20,7 +22,12 @@ type Prices struct {
 		USD    float64 `json:"usd"`
 		Source string  `json:"source"`
 	} `json:"hourly"`
-	Processors map[string]int `json:"processors"` // of a size of machines
+	// Processors are those of a size of machines, and the quota of the region that
+	// they count towards, as `az vm list-usage` names it.
+	Processors map[string]struct {
+		Count int    `json:"count"`
+		Quota string `json:"quota"`
+	} `json:"processors"`
 }
 
 // LoadPrices returns the table that the program has.
@@ -89,6 +96,48 @@ func Sum(items []Item) (usd float64, complete bool) {
 		}
 	}
 	return usd, complete
+}
+
+// allProcessors is the quota that all processors count towards.
+const allProcessors = "cores"
+
+// Need is what items ask of a region: the sizes of their machines, processors by
+// quota, and the sizes whose processors the table does not know.
+func (p Prices) Need(items []Item) (sizes []string, processors map[string]int, unknown []string) {
+	processors = map[string]int{}
+	for _, i := range items {
+		for _, c := range i.Costs {
+			size, ok := strings.CutPrefix(c.What, "vm ")
+			if !ok {
+				continue
+			}
+			if !slices.Contains(sizes, size) {
+				sizes = append(sizes, size)
+			}
+			entry, known := p.Processors[size]
+			if !known {
+				unknown = append(unknown, size)
+				continue
+			}
+			processors[entry.Quota] += c.Count * entry.Count
+			processors[allProcessors] += c.Count * entry.Count
+		}
+	}
+	return sizes, processors, unknown
+}
+
+// machinesOf is what the machines of a resource are, if it has any: their size and
+// the version of Kubernetes.
+func machinesOf(kind string, v values) string {
+	switch kind {
+	case "azurerm_linux_virtual_machine":
+		return v.text("size")
+	case "azurerm_linux_virtual_machine_scale_set":
+		return v.text("sku")
+	case "azurerm_kubernetes_cluster":
+		return v.block("default_node_pool").text("vm_size") + " with Kubernetes " + v.text("kubernetes_version")
+	}
+	return ""
 }
 
 // values are a resource's, as Terraform prints them as JSON.

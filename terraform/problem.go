@@ -19,6 +19,10 @@ const (
 	StateLocked   Cause = "state locked"
 	ChecksumWrong Cause = "checksum"
 	NoRegistry    Cause = "no provider registry"
+	SizeRefused   Cause = "size or region"
+	VersionOld    Cause = "version of kubernetes"
+	ClusterSilent Cause = "cluster does not answer"
+	ReleaseThere  Cause = "release is there"
 	Other         Cause = "other"
 )
 
@@ -110,7 +114,19 @@ func (p *Problem) explain(lab string) {
 			where = "REGION"
 		}
 		p.Cause = QuotaUsedUp
-		p.Remedy = fmt.Sprintf("See what is used: az vm list-usage --location %s --output table. Then ask for more (https://aka.ms/ProdportalCRP), or take fewer or smaller nodes: meshlab cloud up %s --nodes 1", where, lab)
+		p.Remedy = fmt.Sprintf("See what is used: az vm list-usage --location %s --output table. Then ask for more (https://aka.ms/ProdportalCRP), or take fewer nodes: meshlab cloud up %s --nodes 1", where, lab)
+	case has("SkuNotAvailable", "VMSizeNotSupported", "not allowed in your subscription in location", "AllocationFailed", "RequestDisallowedBy"):
+		p.Cause = SizeRefused
+		p.Remedy = fmt.Sprintf("This subscription may not use that size or region, or it has none free: az vm list-skus --location REGION --resource-type virtualMachines --output table. A lab does not move: meshlab cloud down %s, then up with another --size or --location", lab)
+	case has("K8sVersionNotSupported"):
+		p.Cause = VersionOld
+		p.Remedy = fmt.Sprintf("See what AKS offers: az aks get-versions --location REGION --output table. Then: meshlab cloud down %s, and up with --kubernetes VERSION", lab)
+	case has("Kubernetes cluster unreachable"):
+		p.Cause = ClusterSilent
+		p.Remedy = fmt.Sprintf("AKS' API server answers the address of --from alone, and may take two minutes to know it: is yours (curl -4 ifconfig.me) another one? meshlab cloud up %s --from ADDRESS", lab)
+	case has("cannot re-use a name that is still in use"):
+		p.Cause = ReleaseThere
+		p.Remedy = fmt.Sprintf("An interrupted run has left Consul half installed: KUBECONFIG of `meshlab cloud status %s`, helm uninstall consul --namespace consul, then up again; or meshlab cloud down %s", lab, lab)
 	case has("AADSTS", "az login", "could not acquire access token", "obtain a token", "could not configure AzureCli Authorizer", "client secret keys"):
 		p.Cause = LoginExpired
 		p.Remedy = "Log in again: az login (or renew the secret in ARM_CLIENT_SECRET)"

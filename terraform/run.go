@@ -106,6 +106,14 @@ func (l *Lab) problem(doing string, out log, err error) error {
 // Plan is what Terraform would do.
 type Plan struct {
 	Create, Change, Delete []Item
+	After                  []Item // all that exists, and costs, once it is applied
+	// Machines are the changes that would give the machines of a cluster that is
+	// there another size, or Kubernetes another version. Nodes of kubeadm do not
+	// come back from that, so it is not to be applied.
+	Machines []string
+	// Joining tells that virtual machines are added to a cluster that is there.
+	// Their token of kubeadm ends two hours after its control plane's start.
+	Joining bool
 }
 
 // Empty tells that there is nothing to do.
@@ -122,8 +130,27 @@ type Item struct {
 
 // Plan says what Apply would do; it asks the cloud what exists.
 func (l *Lab) Plan(ctx context.Context, prices Prices) (Plan, error) {
-	return l.plan(ctx, prices)
+	if !slices.Contains(l.Settings.Clusters, "aks") {
+		// The releases go with their cluster, and without it in the configuration
+		// nobody knows where to ask for them.
+		items, err := l.Exists(ctx, Prices{})
+		if err == nil {
+			err = l.forget(ctx, items, isRelease)
+		}
+		if err != nil {
+			return Plan{}, err
+		}
+	}
+	p, err := l.plan(ctx, prices)
+	if IsProblem(err, ClusterSilent) {
+		// The caller's address has changed, and the API server answers the old
+		// one: what mends that must not begin by asking it.
+		p, err = l.plan(ctx, prices, tfexec.Refresh(false))
+	}
+	return p, err
 }
+
+func isRelease(i Item) bool { return i.Type == "helm_release" }
 
 func (l *Lab) plan(ctx context.Context, prices Prices, opts ...tfexec.PlanOption) (Plan, error) {
 	var p Plan
@@ -140,6 +167,9 @@ func (l *Lab) plan(ctx context.Context, prices Prices, opts ...tfexec.PlanOption
 	if err != nil {
 		return p, fmt.Errorf("read the plan: %w", err)
 	}
+	if shown.PlannedValues != nil {
+		p.After = collect(shown.PlannedValues.RootModule, prices)
+	}
 	for _, r := range shown.ResourceChanges {
 		if r.Mode != tfjson.ManagedResourceMode || r.Change == nil {
 			continue
@@ -155,6 +185,11 @@ func (l *Lab) plan(ctx context.Context, prices Prices, opts ...tfexec.PlanOption
 		case a.Update() || a.Replace():
 			p.Change = append(p.Change, item)
 		}
+		before, _ := r.Change.Before.(map[string]any)
+		if is, shall := machinesOf(r.Type, before), machinesOf(r.Type, after); r.Change.Actions.Update() && is != shall {
+			p.Machines = append(p.Machines, fmt.Sprintf("%s is %s and would be %s", r.Address, is, shall))
+		}
+		p.Joining = p.Joining || before != nil && values(before).number("instances") < values(after).number("instances")
 	}
 	return p, nil
 }
@@ -198,7 +233,7 @@ func (l *Lab) Destroy(ctx context.Context, event func(Event)) error {
 	}
 	// Helm's releases are in the cluster and go with it. A cluster that does not
 	// answer, or has gone, could not be asked for them.
-	if err := l.forget(ctx, items, func(i Item) bool { return i.Type == "helm_release" }); err != nil {
+	if err := l.forget(ctx, items, isRelease); err != nil {
 		return err
 	}
 	err = l.destroy(ctx, event)
@@ -301,10 +336,11 @@ func collect(m *tfjson.StateModule, prices Prices) []Item {
 type Access struct {
 	ResourceGroup string `json:"resource_group"`
 	Registry      string `json:"registry"`
-	SSH           string `json:"ssh,omitempty"`        // user@address of the control plane
-	Machine       string `json:"machine,omitempty"`    // ID of its virtual machine
-	Bastion       string `json:"bastion,omitempty"`    // name of the Bastion host
-	Kubeconfig    string `json:"kubeconfig,omitempty"` // path of AKS' kubeconfig
+	SSH           string `json:"ssh,omitempty"`            // user@address of the control plane
+	Machine       string `json:"machine,omitempty"`        // ID of its virtual machine
+	Bastion       string `json:"bastion,omitempty"`        // name of the Bastion host
+	Kubeconfig    string `json:"kubeconfig,omitempty"`     // path of AKS' kubeconfig
+	OVSKubeconfig string `json:"ovs_kubeconfig,omitempty"` // of the other cluster's, once it has been fetched
 }
 
 // Access reads the outputs, and writes AKS' kubeconfig, which only the owner may
@@ -325,6 +361,9 @@ func (l *Lab) Access(ctx context.Context) (Access, error) {
 			}
 		}
 	}
+	if path := l.Kubeconfig("ovs"); isThere(path) {
+		a.OVSKubeconfig = path
+	}
 	items, err := l.Exists(ctx, Prices{})
 	if err != nil {
 		return a, err
@@ -334,13 +373,15 @@ func (l *Lab) Access(ctx context.Context) (Access, error) {
 		if i.Type != "azurerm_kubernetes_cluster" || !ok {
 			continue
 		}
-		a.Kubeconfig = filepath.Join(l.dir, "aks.kubeconfig")
+		a.Kubeconfig = l.Kubeconfig("aks")
 		if err := os.WriteFile(a.Kubeconfig, []byte(text), 0o600); err != nil {
 			return a, fmt.Errorf("write the kubeconfig: %w", err)
 		}
 	}
 	return a, nil
 }
+
+func isThere(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // IsProblem tells whether err is a Problem of that cause.
 func IsProblem(err error, cause Cause) bool {

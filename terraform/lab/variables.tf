@@ -91,9 +91,14 @@ variable "control_plane_size" {
 }
 
 variable "kubernetes_version" {
-  description = "Minor version of Kubernetes in both clusters, as 1.33."
+  description = "Minor version of Kubernetes in both clusters, as 1.35: one that AKS offers without long-term support."
   type        = string
-  default     = "1.33"
+  default     = "1.35"
+
+  validation {
+    condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
+    error_message = "A minor version of Kubernetes is as 1.35."
+  }
 }
 
 variable "ssh_public_key" {

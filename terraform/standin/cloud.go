@@ -20,6 +20,7 @@ const (
 	Denied      = "denied"      // refuse it: the caller may not
 	Credentials = "credentials" // refuse everything: the login has expired
 	Slow        = "slow"        // make it, but take Seconds until it is said to be there
+	Silent      = "silent"      // no cluster's API server answers this address, as after a move
 )
 
 // Fault is something that goes wrong on demand. A resource that already exists
@@ -45,6 +46,12 @@ type State struct {
 	Resources []Resource     `json:"resources"`
 	Faults    []Fault        `json:"faults,omitempty"`
 	Creations map[string]int `json:"creations,omitempty"` // asked for, by type
+
+	// What takes the place of the lab's clusters and registry, for a rehearsal of
+	// what is done with them: kubeconfigs of clusters that run somewhere else, by
+	// aks and ovs, and a registry's HOST:PORT. Nothing here makes or removes them.
+	Clusters map[string]string `json:"clusters,omitempty"`
+	Registry string            `json:"registry,omitempty"`
 }
 
 // Cloud is a stand-in cloud: a file. Processes may use it at once.
@@ -119,7 +126,7 @@ func (s *State) fault(kind string) (Fault, bool) {
 		if f.Type == "" {
 			done = all
 		}
-		if (f.Type == "" || f.Type == kind) && f.Kind != Credentials && done >= f.After {
+		if (f.Type == "" || f.Type == kind) && f.Kind != Credentials && f.Kind != Silent && done >= f.After {
 			return f, true
 		}
 	}
@@ -179,6 +186,17 @@ func (s *State) hosts() []string {
 		}
 	}
 	return all
+}
+
+// reach fails when no cluster has that API server, or none answers. The real
+// provider cannot tell the one from the other.
+func (s *State) reach(host string) error {
+	silent := slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Kind == Silent })
+	if silent || !slices.Contains(s.hosts(), host) {
+		//lint:ignore ST1005 these are Helm's words
+		return fmt.Errorf("Kubernetes cluster unreachable: Get %q: dial tcp: i/o timeout", host+"/version")
+	}
+	return nil
 }
 
 // references lists the IDs that attributes name, in lower case.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
@@ -96,10 +96,7 @@ func (r *standInResource) refusal(s *State, fault Fault, id string, text json.Ra
 		return fmt.Errorf("unexpected status 403 (403 Forbidden) with error: AuthorizationFailed: The client 'stand-in' does not have authorization to perform action '%s/write' over scope %q", r.schema.Type, id)
 	}
 	if r.schema.Type == "helm_release" {
-		if !slices.Contains(s.hosts(), r.account.host) {
-			return fmt.Errorf("the Kubernetes cluster is unreachable: Get %q: dial tcp: no such host", r.account.host+"/version")
-		}
-		return nil
+		return s.reach(r.account.host)
 	}
 	for _, ref := range references(text) {
 		if group, _, in := strings.Cut(ref, "/providers/"); !s.exists(ref) && (!in || !s.exists(group) || !strings.EqualFold(ref, id)) {
@@ -131,11 +128,11 @@ func (r *standInResource) Read(ctx context.Context, req resource.ReadRequest, re
 		r.fail(&resp.Diagnostics, "reading", id, err)
 		return
 	}
-	if r.schema.Type == "helm_release" && !slices.Contains(s.hosts(), r.account.host) {
-		// The real provider cannot tell a cluster that is gone from one that
-		// does not answer.
-		r.fail(&resp.Diagnostics, "reading", id, fmt.Errorf("the Kubernetes cluster is unreachable: %q", r.account.host))
-		return
+	if r.schema.Type == "helm_release" {
+		if err := s.reach(r.account.host); err != nil {
+			r.fail(&resp.Diagnostics, "reading", id, err)
+			return
+		}
 	}
 	at := s.find(r.schema.Type, r.key(id))
 	if at < 0 {
@@ -172,10 +169,38 @@ func (r *standInResource) Update(_ context.Context, req resource.UpdateRequest, 
 	resp.State.Raw = value
 }
 
+// ModifyPlan does what the real provider of releases does while it plans: with
+// upgrade_install it asks the cluster, which may not be there yet.
+// https://github.com/hashicorp/terraform-provider-helm/issues/1495
+func (r *standInResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.schema.Type != "helm_release" || req.Plan.Raw.IsNull() {
+		return
+	}
+	var asks types.Bool
+	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("upgrade_install"), &asks)...)
+	if !asks.ValueBool() {
+		return
+	}
+	s, err := r.cloud.Load()
+	if err == nil {
+		err = s.reach(r.account.host)
+	}
+	if err != nil {
+		r.fail(&resp.Diagnostics, "planning", "", err)
+	}
+}
+
 func (r *standInResource) Delete(_ context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	id, err := idOf(req.State.Raw)
 	if err == nil {
-		err = r.cloud.Change(func(s *State) error { return s.remove(r.schema.Type, r.key(id)) })
+		err = r.cloud.Change(func(s *State) error {
+			if r.schema.Type == "helm_release" {
+				if err := s.reach(r.account.host); err != nil {
+					return err
+				}
+			}
+			return s.remove(r.schema.Type, r.key(id))
+		})
 	}
 	if err != nil {
 		r.fail(&resp.Diagnostics, "deleting", id, err)

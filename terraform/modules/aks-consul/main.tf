@@ -71,6 +71,8 @@ resource "azurerm_role_assignment" "pull" {
   principal_type       = "ServicePrincipal"
 }
 
+# Without upgrade_install: with it the provider asks the cluster while it plans,
+# and there is none yet (hashicorp/terraform-provider-helm, issue 1495).
 resource "helm_release" "consul" {
   name             = "consul"
   namespace        = "consul"
@@ -78,7 +80,6 @@ resource "helm_release" "consul" {
   repository       = "https://helm.releases.hashicorp.com"
   chart            = "consul"
   version          = var.consul_chart_version
-  upgrade_install  = true
   wait             = true
   timeout          = 600 # seconds
 

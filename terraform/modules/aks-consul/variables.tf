@@ -52,7 +52,7 @@ variable "node_disk_gb" {
 }
 
 variable "kubernetes_version" {
-  description = "Minor version of Kubernetes, as 1.33."
+  description = "Minor version of Kubernetes, as 1.35."
   type        = string
 }
 

@@ -95,6 +95,11 @@ resource "azurerm_linux_virtual_machine" "control_plane" {
     sku       = "server"
     version   = "latest"
   }
+
+  # Another version of meshlab writes other data: machines that run stay as they are.
+  lifecycle {
+    ignore_changes = [custom_data]
+  }
 }
 
 resource "azurerm_linux_virtual_machine_scale_set" "nodes" {
@@ -149,4 +154,9 @@ resource "azurerm_linux_virtual_machine_scale_set" "nodes" {
   }
 
   depends_on = [azurerm_linux_virtual_machine.control_plane, azurerm_role_assignment.pull]
+
+  # Another version of meshlab writes other data: machines that run stay as they are.
+  lifecycle {
+    ignore_changes = [custom_data]
+  }
 }

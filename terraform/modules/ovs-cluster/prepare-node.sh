@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes a machine ready for kubeadm: kernel modules, packages, the bridge of the
-# mesh. KUBERNETES is the minor version, as 1.33.
+# mesh. KUBERNETES is the minor version, as 1.35.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
@@ -15,8 +15,15 @@ source=https://pkgs.k8s.io/core:/stable:/v$KUBERNETES/deb/
 mkdir -p /etc/apt/keyrings
 curl -fsSL --retry 10 --retry-all-errors "${source}Release.key" -o "$key"
 echo "deb [signed-by=$key] $source /" >/etc/apt/sources.list.d/kubernetes.list
-apt-get -o DPkg::Lock::Timeout=300 update -q
-apt-get -o DPkg::Lock::Timeout=300 install -qy containerd openvswitch-switch kubeadm kubelet kubectl jq
+packages() { # the lists have a lock that apt does not wait for, and mirrors have bad moments
+	apt-get -o DPkg::Lock::Timeout=300 update -q &&
+		apt-get -o DPkg::Lock::Timeout=300 install -qy containerd openvswitch-switch kubeadm kubelet kubectl jq
+}
+for try in {1..20}; do
+	packages && break
+	[ "$try" -lt 20 ]
+	sleep 15
+done
 apt-mark hold kubeadm kubelet kubectl
 
 # kubelet's group driver is systemd's (kubeadm's documentation, "Configuring a cgroup driver").

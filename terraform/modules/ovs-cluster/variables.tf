@@ -57,7 +57,7 @@ variable "control_plane_size" {
 }
 
 variable "kubernetes_version" {
-  description = "Minor version of Kubernetes, as 1.33."
+  description = "Minor version of Kubernetes, as 1.35."
   type        = string
 }
 

@@ -1,0 +1,149 @@
+package terraform
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"meshlab.dev/meshlab/terraform/standin"
+)
+
+// made is a lab that is up, and its settings.
+func (r rig) made(t *testing.T, s Settings) Settings {
+	t.Helper()
+	l := r.open(t, s)
+	if err := up(t, l, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	kept, err := LoadSettings(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kept
+}
+
+// The provider of releases asks the cluster while it plans when it is told to
+// install over what is there, and in a new lab there is no cluster to ask.
+func TestPlanningAsksNoCluster(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"aks"}
+	l := r.open(t, s)
+	path := filepath.Join(filepath.Dir(l.work), "modules", "aks-consul", "main.tf")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking := strings.Replace(string(text), "  create_namespace = true\n", "  create_namespace = true\n  upgrade_install  = true\n", 1)
+	if err := os.WriteFile(path, []byte(asking), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Plan(t.Context(), Prices{}); !IsProblem(err, ClusterSilent) {
+		t.Errorf("with upgrade_install a plan of a new lab ends with %v", err)
+	}
+}
+
+// Whose address has changed cannot reach the API server, and mends that.
+func TestCallerHasMoved(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"aks"}
+	s = r.made(t, s)
+	r.fault(t, standin.Fault{Kind: standin.Silent})
+	s.From = "198.51.100.8/32"
+	l := r.open(t, s)
+	plan, err := l.Plan(t.Context(), Prices{})
+	if err != nil {
+		t.Fatalf("plan from another address: %v", err)
+	}
+	if len(plan.Create)+len(plan.Delete) > 0 || !slices.ContainsFunc(plan.Change, func(i Item) bool { return i.Type == "azurerm_kubernetes_cluster" }) {
+		t.Errorf("it would make %v, delete %v, change %v", plan.Create, plan.Delete, plan.Change)
+	}
+	if err := l.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	r.fault(t)
+	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || !plan.Empty() {
+		t.Errorf("afterwards there is to do: %+v, %v", plan, err)
+	}
+}
+
+// A cluster that is not wanted any more goes, and what was installed in it.
+func TestFewerClusters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.made(t, settings())
+	s.Clusters = []string{"ovs"}
+	l := r.open(t, s)
+	if err := up(t, l, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range r.left(t) {
+		if strings.Contains(id, "managedClusters") || strings.HasPrefix(id, "helm:") {
+			t.Errorf("left: %s", id)
+		}
+	}
+	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || !plan.Empty() {
+		t.Errorf("afterwards there is to do: %+v, %v", plan, err)
+	}
+}
+
+// Machines stay as they are when another version of meshlab writes other data for
+// new ones, and a plan says when it would change their size.
+func TestMachinesStay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.made(t, settings())
+	s.Manifest = "image: IMAGE\nnew: true\n"
+	l := r.open(t, s)
+	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || !plan.Empty() || len(plan.Machines) != 0 || plan.Joining {
+		t.Errorf("another manifest: %+v, %v", plan, err)
+	}
+	l.Close()
+	s.Nodes = 3
+	l = r.open(t, s)
+	prices, err := LoadPrices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	larger, err := l.Plan(t.Context(), prices)
+	before, _ := Sum(exists(t, l))
+	if after, _ := Sum(larger.After); err != nil || len(larger.Change) != 2 || !larger.Joining || after-before < 2*0.0832 || after-before > 2*0.1 {
+		t.Errorf("a node more in each cluster: %+v, %v; %.4f USD an hour, and %.4f before", larger.Change, err, after, before)
+	}
+	l.Close()
+	s.Size, s.Kubernetes = "Standard_B4ms", "1.36"
+	plan, err := r.open(t, s).Plan(t.Context(), Prices{})
+	said := strings.Join(plan.Machines, "\n")
+	if err != nil || len(plan.Machines) != 2 || !strings.Contains(said, "is Standard_B2ms and would be Standard_B4ms") || !strings.Contains(said, "would be Standard_B4ms with Kubernetes 1.36") {
+		t.Errorf("another size: %q, %v", said, err)
+	}
+}
+
+// What Azure and Helm say, in their words, has a remedy.
+func TestRemedies(t *testing.T) {
+	for text, want := range map[string]struct {
+		cause  Cause
+		remedy string
+	}{
+		"The VM size of Standard_B2ms is not allowed in your subscription in location 'eastus'. The available VM sizes are":               {SizeRefused, "meshlab cloud down lab"},
+		"SkuNotAvailable: The requested VM size for resource 'Following SKUs have failed for Capacity Restrictions: Standard_B2s'":        {SizeRefused, "az vm list-skus"},
+		"RequestDisallowedByAzure: Resource 'lab-network' was disallowed by Azure: This policy maintains a set of best available regions": {SizeRefused, "--location"},
+		"K8sVersionNotSupported: Managed cluster lab-aks is on version 1.32.11, which is only available for Long-Term Support (LTS).":     {VersionOld, "--kubernetes"},
+		`Kubernetes cluster unreachable: Get "https://lab.hcp.eastus.azmk8s.io:443/version": dial tcp 203.0.113.1:443: i/o timeout`:       {ClusterSilent, "meshlab cloud up lab --from ADDRESS"},
+		"cannot re-use a name that is still in use": {ReleaseThere, "helm uninstall consul"},
+		"Operation could not be completed as it results in exceeding approved standardBSFamily Cores quota. Location: westeurope, Current Limit: 4": {QuotaUsedUp, "--location westeurope"},
+	} {
+		var p *Problem
+		err := problemOf("make the lab", "lab", []diagnostic{{Severity: "error", Summary: text}}, errors.New("exit status 1"))
+		if !errors.As(err, &p) || p.Cause != want.cause || !strings.Contains(p.Remedy, want.remedy) {
+			t.Errorf("%s\nis %v, want %s and %s", text, err, want.cause, want.remedy)
+		}
+	}
+}
