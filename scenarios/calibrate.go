@@ -93,7 +93,8 @@ const foundShare = 0.95
 //
 // It returns an error when the configuration is invalid, a pair cannot be
 // measured, or ctx is done; the calibration of the pairs that were completed is
-// returned with it. observe may be nil.
+// returned with it, without verdicts if they are fewer than the last look takes.
+// observe may be nil.
 func Calibrate(ctx context.Context, c CalibrateConfig, h CalibrateHooks, observe func(CalibrateEvent)) (*Calibration, error) {
 	if err := c.validate(h); err != nil {
 		return nil, fmt.Errorf("check the calibration: %w", err)
@@ -128,13 +129,13 @@ func (c CalibrateConfig) validate(h CalibrateHooks) error {
 	if err := rule.validate(); err != nil {
 		return err
 	}
-	switch least := rule.Looks[0]; {
+	switch least := rule.last(); {
 	case h.Duet == nil:
 		return errors.New("nothing provides labs")
 	case c.Lab == "" || c.Mesh == "":
 		return errors.New("lab or mesh is empty")
 	case c.LabStarts < least:
-		return fmt.Errorf("%d pairs of labs: a verdict needs %d or more", c.LabStarts, least)
+		return fmt.Errorf("%d pairs of labs: a verdict takes %d where it is not sure before, so ask for that many at least, and better for three times as many, for all verdicts are drawn from them", c.LabStarts, least)
 	case c.Verdicts < 1:
 		return fmt.Errorf("%d verdicts: want 1 or more", c.Verdicts)
 	}

@@ -163,10 +163,23 @@ func TestCalibrateEndsEarly(t *testing.T) {
 	}
 }
 
+// Verdicts that must end before the last look are not those of the rule.
+func TestDrawNeedsTheLastLook(t *testing.T) {
+	for pairs, want := range map[int]int{19: 0, 20: 5} {
+		r := calibration{c: CalibrateConfig{Verdicts: 5, resamples: 100}, result: Calibration{LabStarts: pairs, Ratios: zeroRatios()}}
+		for m := range r.result.Ratios {
+			r.result.Ratios[m] = spread(pairs, 1)
+		}
+		if r.draw(); r.result.Verdicts != want {
+			t.Errorf("%d verdicts drawn from %d pairs, want %d", r.result.Verdicts, pairs, want)
+		}
+	}
+}
+
 func TestCalibrateRefuses(t *testing.T) {
 	for want, change := range map[string]func(*CalibrateConfig){
 		"0 verdicts:":          func(c *CalibrateConfig) { c.Verdicts = 0 },
-		"7 pairs of labs":      func(c *CalibrateConfig) { c.LabStarts = 7 },
+		"19 pairs of labs":     func(c *CalibrateConfig) { c.LabStarts = 19 },
 		"effects [0.2 0.1]":    func(c *CalibrateConfig) { c.Effects = []float64{0.2, 0.1} },
 		"effects [NaN]":        func(c *CalibrateConfig) { c.Effects = []float64{math.NaN()} },
 		"lab or mesh is empty": func(c *CalibrateConfig) { c.Mesh = "" },

@@ -17,11 +17,12 @@ type drawn struct {
 	pairs float64 // per verdict: mean
 }
 
-// draw makes the verdicts of all pairs of labs so far.
+// draw makes the verdicts of all pairs of labs so far. With fewer than the last
+// look takes, what would be drawn is not the rule's.
 func (r *calibration) draw() {
 	c := &r.result
 	rule := r.c.rule()
-	if c.LabStarts < rule.Looks[0] {
+	if c.LabStarts < rule.last() {
 		return
 	}
 	itself := drawVerdicts(rule, c.Ratios, r.c.Verdicts, r.c.Seed, r.resamples())

@@ -8,7 +8,7 @@ import (
 // A study that ended early goes on from what was kept, and makes nothing twice.
 func TestCalibrateGoesOn(t *testing.T) {
 	cfg := simulatedCalibration()
-	cfg.Effects, cfg.LabStarts = []float64{0.3}, 12
+	cfg.Effects, cfg.LabStarts = []float64{0.3}, 20
 	var kept []Calibration
 	broken := errors.New("the machine went down")
 	first := &simulatedLabs{slope: 1.4}
@@ -37,11 +37,11 @@ func TestCalibrateGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.LabStarts != 12 || c.Verdicts != cfg.Verdicts || len(c.Ratios["p50"]) != 12 || len(c.Effects[0].Ratios["p50"]) != 12 {
+	if c.LabStarts != 20 || c.Verdicts != cfg.Verdicts || len(c.Ratios["p50"]) != 20 || len(c.Effects[0].Ratios["p50"]) != 20 {
 		t.Errorf("got %+v", c)
 	}
-	if got := len(second.pairs); got != 2*8 {
-		t.Errorf("%d trials for the eight pairs of labs that were left", got)
+	if got := len(second.pairs); got != 2*16 {
+		t.Errorf("%d trials for the sixteen pairs of labs that were left", got)
 	}
 	if second.knees != 0 {
 		t.Errorf("the rate was chosen again: %d knees", second.knees)

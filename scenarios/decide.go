@@ -20,6 +20,9 @@ const (
 	// errorShare is the share of failed requests up to which latencies count:
 	// what failed has no latency, and would have been among the slow ones.
 	errorShare = 0.001
+	// suspectLevel is the p-value up to which more pairs are worth it that may
+	// show that the new variant fails more often.
+	suspectLevel = 0.05
 	// bootstrapSeed makes a decision repeatable: the resampling belongs to the
 	// arithmetic, not to the measurement.
 	bootstrapSeed = 1
@@ -155,13 +158,14 @@ type estimateKey struct {
 // finding is what trials say of one comparison.
 type finding struct {
 	Comparison
-	open   []bool // by metric: not decided yet
-	closed bool   // decided by what is no metric: more trials change nothing
+	open    []bool // by metric: not decided yet
+	closed  bool   // decided by what is no metric: more trials change nothing
+	suspect bool   // requests fail: more trials may make it a FAIL
 }
 
 // settled tells whether more trials are of no use.
 func (f finding) settled() bool {
-	return f.closed || !slices.Contains(f.open, true)
+	return !f.suspect && (f.closed || !slices.Contains(f.open, true))
 }
 
 // comparisons decides the trials.
@@ -202,7 +206,7 @@ func (j *judge) findings(trials []Trial) []finding {
 	}
 	j.rest(all, pairs)
 	for i := range all {
-		all[i].judgeErrors(pairs[i], i+1, max(1, j.rule.Hypotheses/len(j.rule.Margins)))
+		all[i].judgeErrors(pairs[i], j.rule.Looks, i+1, max(1, j.rule.Hypotheses/len(j.rule.Margins)))
 	}
 	return all
 }

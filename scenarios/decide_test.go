@@ -34,7 +34,7 @@ var twoVariants = []Variant{{Name: "a", Mesh: "ovs"}, {Name: "b", Mesh: "ovs"}}
 
 // simulateVerdict makes trials as RunDuet does until it stops, with the spread
 // of real duets, and returns how each metric was decided.
-func simulateVerdict(random *rand.Rand, ratio50, ratio99 float64) (verdicts map[string]Verdict, pairs int) {
+func simulateVerdict(random *rand.Rand, ratio50, ratio99 float64) (decided []MetricDecision, pairs int) {
 	const own50, own99 = 0.04, 0.2 // of the log ratio between labs, as measured
 	j := judge{variants: twoVariants, rule: DefaultRule(Alive, 2), resamples: 200}
 	var trials []Trial
@@ -49,11 +49,7 @@ func simulateVerdict(random *rand.Rand, ratio50, ratio99 float64) (verdicts map[
 			break
 		}
 	}
-	verdicts = make(map[string]Verdict)
-	for _, m := range j.comparisons(trials)[0].Metrics {
-		verdicts[m.Metric] = m.Verdict
-	}
-	return verdicts, len(trials)
+	return j.comparisons(trials)[0].Metrics, len(trials)
 }
 
 func TestDecideErrorRates(t *testing.T) {
@@ -76,17 +72,27 @@ func TestDecideErrorRates(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(4, 4))
-			fails, passes, pairs := make(map[string]int), make(map[string]int), 0
+			fails, passes, held, pairs := make(map[string]int), make(map[string]int), make(map[string]int), 0
+			truth := map[string]float64{"p50": tt.ratio50, "p99": tt.ratio99}
 			for range tt.verdicts {
-				v, n := simulateVerdict(random, tt.ratio50, tt.ratio99)
+				all, n := simulateVerdict(random, tt.ratio50, tt.ratio99)
 				pairs += n
-				for metric, verdict := range v {
-					switch verdict {
+				for _, m := range all {
+					switch m.Verdict {
 					case Fail:
-						fails[metric]++
+						fails[m.Metric]++
 					case Pass:
-						passes[metric]++
+						passes[m.Metric]++
 					}
+					if m.Low <= truth[m.Metric] && truth[m.Metric] <= m.High {
+						held[m.Metric]++
+					}
+				}
+			}
+			// The interval of the look that decided is one of optional stopping.
+			for metric, n := range held {
+				if got := float64(n) / float64(tt.verdicts); got < 0.85 {
+					t.Errorf("%s: the 95 %% interval held the truth in %d of %d", metric, n, tt.verdicts)
 				}
 			}
 			for metric, want := range map[string][2]float64{"p50": tt.fail50, "p99": tt.fail99} {
@@ -99,7 +105,7 @@ func TestDecideErrorRates(t *testing.T) {
 					t.Errorf("%s: %d of %d PASS, want a share of %v at most", metric, n, tt.verdicts, tt.pass)
 				}
 			}
-			t.Logf("FAIL %v, PASS %v of %d verdicts, %.1f pairs each", fails, passes, tt.verdicts, float64(pairs)/float64(tt.verdicts))
+			t.Logf("FAIL %v, PASS %v of %d verdicts, %.1f pairs each; the interval held the truth in %v", fails, passes, tt.verdicts, float64(pairs)/float64(tt.verdicts), held)
 		})
 	}
 }
@@ -209,7 +215,7 @@ func TestDecideErrors(t *testing.T) {
 		{"few errors", withErrors(alike(), 1, 1, 1, 1), Pass, ""},
 		{"few errors, slower", withErrors(slower(), 1, 1, 1, 1), Fail, ""},
 		{"the new one fails", withErrors(alike(), 1, each(20)...), Fail, "200 of 10000 (2 %) under b, 0 of 10000"},
-		{"the new one answers nothing", withErrors(alike(), 1, each(1000)...), Fail, "10000 of 10000 (1e+02 %) under b"},
+		{"the new one answers nothing", withErrors(alike(), 1, each(1000)...), Fail, "10000 of 10000 (100 %) under b"},
 		{"one bad moment", withErrors(alike(), 1, 900), Inconclusive, "too many for a PASS"},
 		{"one bad moment, slower", withErrors(slower(), 1, 900), Fail, ""},
 		{"one silent moment", withErrors(slower(), 1, 0, 0, 1000), Inconclusive, "b answered no request of pair 3"},
@@ -223,7 +229,44 @@ func TestDecideErrors(t *testing.T) {
 			if c.Verdict != tt.verdict || !strings.Contains(c.Reason, tt.reason) || (tt.reason == "") != (c.Reason == "") {
 				t.Errorf("got %s (%s), want %s (%s)", c.Verdict, c.Reason, tt.verdict, tt.reason)
 			}
+			for _, m := range c.Metrics {
+				if c.Verdict == Inconclusive && m.Verdict != Inconclusive || c.Verdict == Fail && m.Verdict == Pass {
+					t.Errorf("%s is %s in a comparison that is %s", m.Metric, m.Verdict, c.Verdict)
+				}
+			}
 		})
+	}
+}
+
+// With five comparisons ten pairs cannot make a FAIL, even of a variant that
+// never answers: fourteen can.
+func TestDecideGoesOnWhenRequestsFail(t *testing.T) {
+	for name, failed := range map[string]int{"all": 1000, "some": 20} {
+		trials := pairTrials(spread(14, 1), spread(14, 1))
+		for i := range trials {
+			trials[i].Sides[1].Errors = failed
+		}
+		j := judge{variants: twoVariants, rule: DefaultRule(Alive, 10), resamples: 100}
+		if f := j.findings(trials[:10])[0]; f.settled() || f.Verdict != Inconclusive {
+			t.Errorf("%s, 10 pairs: settled %v, %s (%s)", name, f.settled(), f.Verdict, f.Reason)
+		}
+		if f := j.findings(trials)[0]; !f.settled() || f.Verdict != Fail {
+			t.Errorf("%s, 14 pairs: settled %v, %s (%s)", name, f.settled(), f.Verdict, f.Reason)
+		}
+	}
+}
+
+// A FAIL by errors of the first look stays while another comparison goes on.
+func TestDecideKeepsAFailByErrors(t *testing.T) {
+	trials := pairTrials(spread(20, 1), spread(20, 1))
+	for i := range 10 {
+		trials[i].Sides[1].Errors = 5
+	}
+	for i := range 10 {
+		trials[10+i].Sides[0].Errors = 5
+	}
+	if c := Decide(twoVariants, Rule{}, trials)[0]; c.Verdict != Fail || !strings.Contains(c.Reason, "50 of 10000 (0.5 %) under b, 0 of 10000") {
+		t.Errorf("got %s (%s)", c.Verdict, c.Reason)
 	}
 }
 

@@ -46,7 +46,7 @@ func (f failures) share() float64 {
 }
 
 func (f failures) String() string {
-	return fmt.Sprintf("%d of %d (%.2g %%)", f.errors, f.requests, 100*f.share())
+	return fmt.Sprintf("%d of %d (%.3g %%)", f.errors, f.requests, 100*f.share())
 }
 
 // judgeErrors makes the verdict of a comparison of its metrics and of the
@@ -64,38 +64,89 @@ func (f failures) String() string {
 //     for the same reason. Its FAIL stays: those that failed would have made it
 //     worse still.
 //   - Else the metrics decide; what failed is counted and flagged.
-func (f *finding) judgeErrors(pairs []Trial, changed, comparisons int) {
-	var base, fresh failures
-	var differences []float64
-	silent := ""
-	for i, t := range pairs {
-		a, b := t.Sides[0], t.Sides[changed]
-		base.errors, base.requests = base.errors+a.Errors, base.requests+a.Requests
-		fresh.errors, fresh.requests = fresh.errors+b.Errors, fresh.requests+b.Requests
-		differences = append(differences, failures{b.Errors, b.Requests}.share()-failures{a.Errors, a.Requests}.share())
-		switch {
-		case silent != "":
-		case a.Errors == a.Requests:
-			silent = fmt.Sprintf("%s answered no request of pair %d", f.Base, i+1)
-		case b.Errors == b.Requests:
-			silent = fmt.Sprintf("%s answered no request of pair %d", f.New, i+1)
+//
+// A metric whose latencies do not count is INCONCLUSIVE itself, so that no
+// figure passes or fails beside a comparison that does not. With many comparisons
+// ten pairs cannot show at that level that the new variant fails more often, even
+// if it never answers: where it looks like that, the trials go on.
+//
+// A FAIL by errors that a look has found stays, as that of a metric does.
+func (f *finding) judgeErrors(pairs []Trial, looks []int, changed, comparisons int) {
+	level := failLevel / float64(comparisons)
+	t := tallyOf(pairs, changed)
+	for _, n := range looks {
+		if n >= len(pairs) {
+			break
+		}
+		if at := tallyOf(pairs[:n], changed); at.more(level) {
+			t, pairs = at, pairs[:n]
+			break
 		}
 	}
-	worse := fresh.share() > errorShare && stats.SignedRank(differences).Greater <= failLevel/float64(comparisons)
+	base, fresh, worse := t.base, t.fresh, t.more(level)
+	f.suspect = !worse && t.more(suspectLevel)
 	told := fmt.Sprintf("requests that failed: %s under %s, %s under %s", fresh, f.New, base, f.Base)
+	silent := ""
+	switch i, who := silence(pairs, changed); who {
+	case 0:
+		silent = fmt.Sprintf("%s answered no request of pair %d", f.Base, i+1)
+	case changed:
+		silent = fmt.Sprintf("%s answered no request of pair %d", f.New, i+1)
+	}
 
+	compare := silent == "" && base.share() <= errorShare
+	for i := range f.Metrics {
+		if m := &f.Metrics[i]; !compare || fresh.share() > errorShare && m.Verdict == Pass {
+			m.Verdict = Inconclusive
+		}
+	}
 	f.Verdict = worst(f.Metrics)
 	switch {
 	case worse:
 		f.Verdict, f.Reason, f.closed = Fail, told, true
 	case silent != "":
-		// It goes on to the next look all the same: by then it may be a FAIL.
-		f.Verdict, f.Reason, f.closed = Inconclusive, joinReasons(silent, told), true
-	case base.share() > errorShare:
-		f.Verdict, f.Reason = Inconclusive, joinReasons(told, "latencies do not compare")
-	case fresh.share() > errorShare && f.Verdict == Pass:
-		f.Verdict, f.Reason = Inconclusive, joinReasons(told, "too many for a PASS")
+		f.Reason, f.closed = joinReasons(silent, told), true
+	case !compare:
+		f.Reason = joinReasons(told, "latencies do not compare")
+	case fresh.share() > errorShare && f.Verdict != Fail:
+		f.Reason = joinReasons(told, "too many for a PASS")
 	}
+}
+
+// tally is what failed on both sides of pairs.
+type tally struct {
+	base, fresh failures
+	p           float64 // signed-rank test of: more fails under the new variant, pair by pair
+}
+
+func tallyOf(pairs []Trial, changed int) tally {
+	var t tally
+	var differences []float64
+	for _, pair := range pairs {
+		a, b := pair.Sides[0], pair.Sides[changed]
+		t.base.errors, t.base.requests = t.base.errors+a.Errors, t.base.requests+a.Requests
+		t.fresh.errors, t.fresh.requests = t.fresh.errors+b.Errors, t.fresh.requests+b.Requests
+		differences = append(differences, failures{b.Errors, b.Requests}.share()-failures{a.Errors, a.Requests}.share())
+	}
+	t.p = stats.SignedRank(differences).Greater
+	return t
+}
+
+// more tells whether more fails under the new variant than may, and than under
+// the base.
+func (t tally) more(level float64) bool { return t.fresh.share() > errorShare && t.p <= level }
+
+// silence finds the first pair of which a side answered nothing, and that side;
+// -1: there is none.
+func silence(pairs []Trial, changed int) (pair, side int) {
+	for i, t := range pairs {
+		for _, v := range []int{0, changed} {
+			if t.Sides[v].Errors == t.Sides[v].Requests {
+				return i, v
+			}
+		}
+	}
+	return -1, -1
 }
 
 func joinReasons(reasons ...string) string {

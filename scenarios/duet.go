@@ -62,8 +62,10 @@ type Variant struct {
 	Starts int           `json:"lab_starts,omitempty"` // how many labs it had, one after the other
 }
 
-// Knee is the highest rate that a variant reached in a closed loop alone,
-// before the trials: what the rate of the trials was chosen by.
+// Knee is the highest rate that a variant can bear alone, as it was found before
+// the trials: the smaller of what a closed loop reached and of what would keep
+// all processors busy by what requests at a low rate took of them. The rate of
+// the trials was chosen by it.
 type Knee struct {
 	Variant string  `json:"variant"`
 	Rate    float64 `json:"rate_per_second"`

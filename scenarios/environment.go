@@ -59,9 +59,9 @@ const fingerprintDigits = 12
 // number of cores, memory to the nearest GiB (the kernel keeps an amount for
 // itself that differs from boot to boot), kernel release, virtualization, and
 // of the lab Open vSwitch, its datapath and congestion control, and the Docker
-// engine when its hosts are containers. Two runs with
-// one fingerprint share their false-alarm rate as far as hardware and system
-// decide it. Versions of meshlab and of what is measured are not in it: a
+// engine when its hosts are containers; of a cluster, its versions and nodes. Two
+// runs with one fingerprint share their false-alarm rate as far as hardware and
+// system decide it. Versions of meshlab and of what is measured are not in it: a
 // calibration is there to compare them. What the caller fills in must be there
 // before.
 //
@@ -76,6 +76,15 @@ func (e Environment) Sum() string {
 	}
 	if e.Docker != "" {
 		parts = append(parts, e.Runtime, e.Docker)
+	}
+	if c := e.Cluster; c != nil {
+		parts = append(parts, e.Runtime, c.Kubernetes, c.Cloud, c.CNI)
+		var nodes []string // in no order of theirs
+		for _, n := range c.Nodes {
+			nodes = append(nodes, fmt.Sprintf("%q", []string{n.Role, n.InstanceType, n.Region, n.Zone, strconv.Itoa(n.Cores), n.Kernel, n.Runtime}))
+		}
+		slices.Sort(nodes)
+		parts = append(parts, nodes...)
 	}
 	for _, part := range parts {
 		fmt.Fprintf(h, "%q\n", part)

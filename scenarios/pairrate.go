@@ -85,6 +85,10 @@ func (r *duetRun) preflight(ctx context.Context, labs duetLabs) error {
 	}
 	if r.duet.Load.Rate == 0 {
 		r.duet.Load.Rate = ChooseRate(r.c.Method, knees)
+		if lasts := float64(r.duet.Load.Requests) / r.duet.Load.Rate; lasts > maxTrial.Seconds() {
+			return fmt.Errorf("%d requests at %g per second, a third of what this machine can do, take %.0f s; a trial may take %.0f: ask for fewer requests in the scenario",
+				r.duet.Load.Requests, r.duet.Load.Rate, lasts, maxTrial.Seconds())
+		}
 	}
 	r.load = offered(r.c.Method, r.duet.Load.Rate, knees)
 	return nil

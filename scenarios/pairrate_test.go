@@ -41,6 +41,14 @@ func TestDuetPreflight(t *testing.T) {
 	if d, err := RunDuet(t.Context(), c, h, nil); err == nil || !strings.Contains(err.Error(), "knee of a: no request was answered") || d == nil {
 		t.Errorf("a dead variant: %v", err)
 	}
+	// Nobody waits for hours because the machine is slow.
+	h = alive(t, simulation(1, same, quick))
+	h.Knee = func(context.Context, int) (float64, error) { return 0.6, nil }
+	slow := c
+	slow.Load.Rate = 0
+	if _, err := RunDuet(t.Context(), slow, h, nil); err == nil || !strings.Contains(err.Error(), "100 requests at 0.1 per second, a third of what this machine can do, take 1000 s") {
+		t.Errorf("a slow machine: %v", err)
+	}
 }
 
 func TestChooseRate(t *testing.T) {

@@ -276,3 +276,19 @@ func TestDuetKeepsRequests(t *testing.T) {
 		t.Error("the log was not asked for, or is kept in the document")
 	}
 }
+
+// A warm-up lasts 20 s, not 40 chunks of answers that take long.
+func TestWarmUpEndsInTime(t *testing.T) {
+	g := simulation(1, same, same)
+	g.after = func(n int, o *TrialOutcome) {
+		if g.warming {
+			o.Seconds = 3
+			o.Sides[1].Latency.P50 *= float64(n) // never steady
+		}
+	}
+	c := simulatedConfig("a", "b")
+	c.Rule = Rule{Looks: []int{1}, Margins: DefaultRule(Alive, 0).Margins}
+	if w := runSimulated(t, c, alive(t, g)).Trials[0].WarmUp; w.Seconds != 21 || w.Steady {
+		t.Errorf("got %+v, want 7 chunks of 3 s", w)
+	}
+}

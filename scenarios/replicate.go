@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -18,10 +19,14 @@ type Finding struct {
 	Ratio  float64 `json:"ratio"`
 	Low    float64 `json:"low"` // 95 % interval; both 0: the source gives none
 	High   float64 `json:"high"`
+	Apart  bool    `json:"apart,omitempty"` // Base and New ran on different machines, and took no turns
+
+	Point Point `json:"-"` // what was measured, in parts; its request is the scenario's name where that has steps, and has it in brackets where it is not the usual one
+	Model Model `json:"-"` // which loop
 }
 
-// bounded tells whether the finding has an interval.
-func (f Finding) bounded() bool { return f.Low > 0 && f.High > 0 }
+// Bounded tells whether the finding has an interval.
+func (f Finding) Bounded() bool { return f.Low > 0 && f.High > 0 }
 
 // Outcome is what came of an attempt to find the same again.
 type Outcome string
@@ -68,11 +73,10 @@ func Replicate(originals, here []Finding) []Replication {
 }
 
 func outcome(o, h Finding) Outcome {
-	if !(o.Ratio > 0) || !(h.Ratio > 0) || !h.bounded() {
+	if !(o.Ratio > 0) || !(h.Ratio > 0) || !h.Bounded() {
 		return NotMeasured
 	}
-	s := math.Hypot(standardError(o), standardError(h))
-	if math.Abs(math.Log(h.Ratio/o.Ratio)) <= normal975*s {
+	if alike(o, h) {
 		return Replicated
 	}
 	if (o.Ratio > 1 && h.Low > 1) || (o.Ratio < 1 && h.High < 1) {
@@ -81,12 +85,19 @@ func outcome(o, h Finding) Outcome {
 	return NotReplicated
 }
 
+// alike tells whether each of two ratios lies in the other's prediction
+// interval.
+func alike(a, b Finding) bool {
+	s := math.Hypot(standardError(a), standardError(b))
+	return math.Abs(math.Log(a.Ratio/b.Ratio)) <= normal975*s
+}
+
 // normal975 is the 97.5 % quantile of the normal distribution.
 const normal975 = 1.959963984540054
 
 // standardError is that of the log ratio, from the width of its 95 % interval.
 func standardError(f Finding) float64 {
-	if !f.bounded() {
+	if !f.Bounded() {
 		return 0
 	}
 	return math.Log(f.High/f.Low) / (2 * normal975)
@@ -94,14 +105,24 @@ func standardError(f Finding) float64 {
 
 // Findings are the ratios that a run found: those of its duets with their
 // intervals, and for its closed loops how many times the average and the
-// median of ovs those of the other meshes are.
+// median of ovs those of the other meshes are. Where more than one in a thousand
+// requests of a duet failed, or one of a cell, there is none: those that failed
+// would have been among the slow.
 func (r *Result) Findings() []Finding {
 	var out []Finding
 	for _, d := range r.Duets {
 		for _, c := range d.Comparisons {
+			at := d.variant(c.New)
+			if at < 0 {
+				continue
+			}
+			if t := tallyOf(pairsOf(d.Trials, at), at); max(t.base.share(), t.fresh.share()) > errorShare {
+				continue
+			}
 			for _, m := range c.Metrics {
 				if m.Ratio > 0 {
-					out = append(out, Finding{d.cell(), m.Metric, c.Base, c.New, m.Ratio, m.Low, m.High})
+					out = append(out, Finding{Cell: d.cell(), Figure: m.Metric, Base: c.Base, New: c.New, Ratio: m.Ratio, Low: m.Low, High: m.High,
+						Point: d.point(), Model: OpenLoop})
 				}
 			}
 		}
@@ -109,13 +130,23 @@ func (r *Result) Findings() []Finding {
 	return append(out, r.closedFindings()...)
 }
 
+// cell tells a duet from every other of its run: of one request there may be one
+// in each lab and each scenario.
 func (d Duet) cell() string {
-	name := d.Request
-	if name == "" {
-		name = d.Scenario
-	}
-	return fmt.Sprintf("%s, %s, open loop over %d connections", name, d.Pods, d.Load.Connections)
+	p := d.point()
+	return fmt.Sprintf("%s of %s, %s, open loop over %d connections", p.Request, d.Lab, p.Pods, p.Connections)
 }
+
+func (d Duet) point() Point {
+	name := cmp.Or(d.Request, d.Scenario)
+	if d.Request != "" && d.Scenario != "" && d.Scenario != usualScenario {
+		name = fmt.Sprintf("%s (%s)", name, d.Scenario)
+	}
+	return Point{Request: name, Pods: d.Pods, Connections: d.Load.Connections}
+}
+
+// usualScenario is the one that paired trials take when none is named.
+const usualScenario = "open"
 
 // closedBase is the mesh that closed-loop ratios are over, as in the thesis.
 const closedBase = "ovs"
@@ -133,9 +164,8 @@ func (r *Result) closedFindings() []Finding {
 		if !ok || c.Mesh == closedBase {
 			continue
 		}
-		for _, figure := range []string{"avg", "p50"} {
-			f := Finding{Cell: c.Point().String(), Figure: figure, Base: closedBase, New: c.Mesh}
-			if f.Ratio, f.Low, f.High, ok = attemptRatio(c.Attempts, b.Attempts, figure); ok {
+		for _, figure := range closedFigures() {
+			if f, ok := besides(c, b, figure); ok {
 				out = append(out, f)
 			}
 		}
@@ -143,25 +173,45 @@ func (r *Result) closedFindings() []Finding {
 	return out
 }
 
-// attemptRatio compares the later attempts of two cells, which ran next to
-// each other, by pairs: the mean of the log ratios, and Student's interval.
-// With the usual three pairs it is wide, and should be. Not ok when an attempt
-// failed in part or there are fewer than two pairs.
-func attemptRatio(changed, base []Attempt, figure string) (ratio, low, high float64, ok bool) {
-	n := min(len(changed), len(base))
-	var x, y []float64
-	for i := 1; i < n; i++ {
-		if changed[i].Errors+base[i].Errors > 0 {
-			return 0, 0, 0, false
-		}
-		x, y = append(x, changed[i].figure(figure)), append(y, base[i].figure(figure))
-	}
+// closedFigures are those that ratios of closed loops are made of.
+func closedFigures() []string { return []string{"avg", "p50"} }
+
+// besides compares a figure of the later attempts of two cells, which ran next
+// to each other, by pairs: the mean of the log ratios, and Student's interval.
+// With the usual three pairs it is wide, and should be; of one pair there is
+// none. Not ok when an attempt failed in part or there is no pair.
+func besides(changed, base Cell, figure string) (Finding, bool) {
+	n := min(len(changed.Attempts), len(base.Attempts))
+	x, okX := laterFigures(changed.Attempts[:n], figure)
+	y, okY := laterFigures(base.Attempts[:n], figure)
 	logs, err := stats.LogRatios(x, y)
-	if err != nil || len(logs) < 2 {
-		return 0, 0, 0, false
+	if err != nil || len(logs) == 0 || !okX || !okY {
+		return Finding{}, false
 	}
-	mean, l, h := stats.MeanInterval(logs, 0.95)
-	return math.Exp(mean), math.Exp(l), math.Exp(h), true
+	mean, low, high := stats.MeanInterval(logs, intervalLevel)
+	return closedFinding(changed, base, figure, mean, low, high), true
+}
+
+func closedFinding(changed, base Cell, figure string, mean, low, high float64) Finding {
+	f := Finding{Cell: base.Point().String(), Figure: figure, Base: base.Mesh, New: changed.Mesh, Ratio: math.Exp(mean),
+		Point: base.Point(), Model: ClosedLoop}
+	if !math.IsNaN(low) {
+		f.Low, f.High = math.Exp(low), math.Exp(high)
+	}
+	return f
+}
+
+// laterFigures is a figure of all attempts but the first, and whether none of
+// these failed in part.
+func laterFigures(attempts []Attempt, figure string) ([]float64, bool) {
+	var out []float64
+	for _, a := range attempts[min(1, len(attempts)):] {
+		if a.Errors > 0 {
+			return nil, false
+		}
+		out = append(out, a.figure(figure))
+	}
+	return out, true
 }
 
 func (a Attempt) figure(name string) float64 {

@@ -49,7 +49,7 @@ type Arrivals string
 // The two kinds of arrivals.
 const (
 	Constant Arrivals = "constant" // at equal distances
-	Poisson  Arrivals = "poisson"  // at exponentially distributed distances: clients that do not know of each other
+	Poisson  Arrivals = "poisson"  // at exponentially distributed distances: clients that do not know of each other (of all sides together; see TrialSpec)
 )
 
 // GeneratorSpec is what the open-loop generator gets once, before its first
@@ -78,7 +78,10 @@ type WeightedStep struct {
 
 // TrialSpec is one open-loop trial. Its arrivals are shared out among the
 // active sides in slots: each slot has one arrival per side, in an order drawn
-// anew, so that all sides meet the same moments of the machine.
+// anew, so that all sides meet the same moments of the machine. What is Poisson,
+// or at equal distances, are the arrivals of all sides together; with k of them
+// the distances of one side's have a squared coefficient of variation of
+// (k + (k²-1)/6) / k² under Poisson: 1 of one alone, 0.63 of two, 0.48 of three.
 type TrialSpec struct {
 	Requests int           `json:"requests"` // per side
 	Rate     float64       `json:"rate"`     // arrivals per second and side

@@ -61,10 +61,21 @@ type Environment struct {
 	CongestionControl string `json:"congestion_control"` // inside the lab's hosts
 	TxChecksumOffload bool   `json:"tx_checksum_offload"`
 	SwitchBufferBytes int    `json:"switch_buffer_bytes,omitempty"` // receive buffer of each port of a userspace datapath
-	Runtime           string `json:"runtime,omitempty"`             // what the hosts are; empty, of an older version: namespaces
+	Runtime           string `json:"runtime,omitempty"`             // what the hosts are: namespaces, docker or kubernetes; empty, of an older version: namespaces
 	Docker            string `json:"docker,omitempty"`              // version of the engine whose containers the hosts are
 	Root              bool   `json:"root"`                          // false: run by an ordinary user
 	Fingerprint       string `json:"fingerprint,omitempty"`         // of what a calibration depends on; see Environment.Sum
+
+	// Of runs on Kubernetes. All above then is of the node that the client's pod was on.
+	Cluster *Cluster `json:"cluster,omitempty"`
+
+	// Group ties documents of different machines together that are one
+	// measurement: of a cloud lab, whose two clusters have a mesh each, every
+	// document holds what one cluster did. Ratios of two meshes are taken
+	// across the documents of one group, and reports mark them: the meshes took
+	// no turns. It is the same text in each and in no other document, as the ID
+	// of the run is. Empty: the document stands alone.
+	Group string `json:"group,omitempty"`
 }
 
 // MeshInfo tells what a mesh gives beside latency, so that nobody compares
@@ -86,6 +97,15 @@ type LabInfo struct {
 
 	Traffic *Traffic      `json:"traffic,omitempty"` // nil: no mesh of the run counts, or its counters could not be read
 	Links   []LinkTraffic `json:"links,omitempty"`   // what the links carried under load
+
+	Placement []Placed `json:"placement,omitempty"` // where its hosts were, on a cluster
+}
+
+// Placed says on which node of a cluster a host of a lab was. Hosts may share
+// one.
+type Placed struct {
+	Host string `json:"host"`
+	Node int    `json:"node"` // index in Environment.Cluster.Nodes
 }
 
 // LinkTraffic is what a link of the topology carried while a mesh was under

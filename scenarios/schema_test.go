@@ -32,6 +32,7 @@ func TestResultSchemaIsCurrent(t *testing.T) {
 		"Fault.kind": {Kill, Pause, Cut, Degrade, Partition},
 		"Span.kind":  {SpanClient, SpanSwitch, SpanProxy, SpanService},
 		"Ramp.end":   {EndObjective, EndGenerator, EndMaximum},
+		"Node.role":  {RoleWorker, RoleControlPlane},
 	} {
 		name, key, _ := strings.Cut(property, ".")
 		p, ok := s.Definitions[name].Properties.Get(key)

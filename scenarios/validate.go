@@ -8,10 +8,11 @@ import (
 )
 
 // Validate returns all that makes the document useless to a reader, joined:
-// a wrong version, cells twice or without attempts, figures that are not
+// a wrong version, a cluster of an impossible kind, cells twice or without attempts, figures that are not
 // numbers or contradict each other, histograms that are missing or damaged,
 // traffic without names or with names twice, trials that do not fit their
-// duet, verdicts that do not fit their trials, names that nothing else has.
+// duet, verdicts of more pairs than there are, names that nothing else has.
+// Whether verdicts follow from the trials, Decide tells.
 func (r *Result) Validate() error {
 	var errs []error
 	if r.SchemaVersion < 1 || r.SchemaVersion > SchemaVersion {
@@ -19,6 +20,9 @@ func (r *Result) Validate() error {
 	}
 	if r.ID == "" {
 		errs = append(errs, errors.New("id is empty"))
+	}
+	if err := r.Environment.validate(); err != nil {
+		errs = append(errs, fmt.Errorf("environment: %w", err))
 	}
 	if err := r.Preflight.validate(); err != nil {
 		errs = append(errs, fmt.Errorf("preflight: %w", err))
@@ -38,6 +42,11 @@ func (r *Result) Validate() error {
 		}
 	}
 	for i, l := range r.Labs {
+		for _, p := range l.Placement {
+			if c := r.Environment.Cluster; c == nil || p.Node < 0 || p.Node >= len(c.Nodes) {
+				errs = append(errs, fmt.Errorf("labs[%d]: placement: host %s is on node %d, which the environment does not have", i, p.Host, p.Node))
+			}
+		}
 		if l.Traffic == nil {
 			continue
 		}

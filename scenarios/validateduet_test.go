@@ -121,6 +121,20 @@ func wide(t testing.TB) string {
 	return s
 }
 
+// A queue that grew for minutes is no nonsense: it is above the histogram's end.
+func TestLatenciesAboveTheHistogram(t *testing.T) {
+	s := SideOutcome{Requests: 100, Latency: simulatedDistribution(1, stats.HDRHighestMicros/1000, 100), Service: simulatedDistribution(1, 2, 100)}
+	s.Latency.P99, s.Latency.Max = 90_000, 233_000
+	if err := s.validate(); err != nil {
+		t.Error(err)
+	}
+	s.Latency = simulatedDistribution(1, 50_000, 100)
+	s.Latency.Max = 233_000
+	if err := s.validate(); err == nil || !strings.Contains(err.Error(), "hdr ends at 50") {
+		t.Errorf("a histogram that ends before: %v", err)
+	}
+}
+
 func TestValidatePaired(t *testing.T) {
 	trial := func(r *Result) *Trial { return &r.Duets[0].Trials[1] }
 	side := func(r *Result) *SideOutcome { return &trial(r).Sides[1] }
@@ -164,6 +178,7 @@ func TestValidatePaired(t *testing.T) {
 		{"cut histogram", func(r *Result) { h := &side(r).Latency.HDR; *h = (*h)[:len(*h)/2] }, "decode HDR"},
 		{"wide histogram", func(r *Result) { side(r).Latency.HDR = wide(t) }, "5 digits up to 9223372036854775807 us"},
 		{"histogram of another count", func(r *Result) { side(r).Latency = simulatedDistribution(1, 2, 7) }, "hdr holds 7 values"},
+		{"histogram of others, at its end", func(r *Result) { side(r).Latency.Max = 90_000 }, "max_ms is 90000"},
 		{"histogram of others", func(r *Result) { side(r).Latency.HDR = simulatedDistribution(1, 500, 100).HDR }, "hdr ends at 500"},
 		{"window", func(r *Result) { trial(r).Sides[0].Windows[0].P50 = math.NaN() }, "windows[0]: p50_ms is NaN"},
 		{"lateness", func(r *Result) { trial(r).Generator.Lateness.Max = math.Inf(1) }, "generator.lateness: max_ms"},

@@ -29,6 +29,9 @@ func (r *duetRun) warmUp(ctx context.Context, g Generator, trial, part int, side
 		if err := ctx.Err(); err != nil {
 			return w, err
 		}
+		if w.Seconds >= (warmUpMost * warmUpChunk).Seconds() { // answers that take long make chunks long
+			break
+		}
 		outcome, err := ask(ctx, g, TrialSpec{
 			Requests: load.Requests, Rate: load.Rate, Arrivals: load.Arrivals,
 			Seed: r.seed(trial, 1000+part*warmUpMost+chunk), Only: r.only(sides), Limit: limitOf(load),

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +65,12 @@ func locked(path string) bool {
 
 // WriteFile writes body to path, with mode 0644. The file appears whole or
 // not at all: it is written beside path, synced and renamed, and what stood at
-// path stays there when that fails.
+// path stays there when that fails. What is no file, as /dev/stdout or a pipe,
+// is not replaced but written to.
 func WriteFile(path string, body []byte) (err error) {
+	if stream(path) {
+		return writeTo(path, body)
+	}
 	f, err := Unfinished(path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -89,4 +95,55 @@ func WriteFile(path string, body []byte) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// stream tells whether path is something to write to and not a file to replace:
+// a device, a pipe, or a file that some process has open (proc_pid_fd(5)), which
+// is what /dev/stdout leads to.
+func stream(path string) bool {
+	if strings.HasPrefix(pointed(path), "/proc/") {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
+}
+
+// pointed is where in /proc path leads to, or its link does; else path.
+func pointed(path string) string {
+	target, _ := os.Readlink(path) // "" of what is no link
+	for _, p := range []string{path, target} {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(p))
+		if p = filepath.Join(dir, filepath.Base(p)); err == nil && strings.HasPrefix(p, "/proc/") {
+			return p
+		}
+	}
+	return path
+}
+
+func writeTo(path string, body []byte) error {
+	f, err := openStream(path)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(body)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// openStream opens what is written to. What this program has open itself is not
+// opened anew: of a file, that would have a place of its own in it, and one would
+// write over what the other has written.
+func openStream(path string) (*os.File, error) {
+	own, err := filepath.EvalSymlinks("/proc/self/fd")
+	dir, name := filepath.Split(pointed(path))
+	if fd, nerr := strconv.Atoi(name); err == nil && nerr == nil && filepath.Clean(dir) == own {
+		fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 }

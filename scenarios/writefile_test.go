@@ -1,11 +1,14 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Of the files that look half-written, those are left whose writer is gone.
@@ -50,5 +53,55 @@ func TestLeftUnfinished(t *testing.T) {
 	}
 	if left, err := LeftUnfinished(filepath.Join(dir, "none")); err != nil || len(left) != 0 {
 		t.Errorf("without a folder: %v, %v", left, err)
+	}
+}
+
+// A pipe, and what /dev/stdout leads to, are written to and stay what they are.
+func TestWriteFileToAStream(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0) // which waits for no writer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := WriteFile(pipe, []byte("verdict")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Fatalf("the pipe became %v, %v", info, err)
+	}
+	got := make([]byte, 20)
+	if n, err := reader.Read(got); err != nil || string(got[:n]) != "verdict" {
+		t.Errorf("the pipe holds %q, %v", got[:n], err)
+	}
+
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	link := filepath.Join(dir, "stdout")
+	if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", out.Fd()), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, write := range []func() error{
+		func() error { _, err := out.WriteString("table\n"); return err },
+		func() error { return WriteFile(link, []byte("verdict\n")) },
+		func() error { return WriteFile(fmt.Sprintf("/dev/fd/%d", out.Fd()), []byte("again\n")) },
+		func() error { _, err := out.WriteString("end\n"); return err },
+	} {
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link became %v, %v", info, err)
+	}
+	if b, err := os.ReadFile(out.Name()); err != nil || string(b) != "table\nverdict\nagain\nend\n" {
+		t.Errorf("the file holds %q, %v", b, err)
 	}
 }

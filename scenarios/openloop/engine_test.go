@@ -158,9 +158,20 @@ func checkSide(t *testing.T, s scenarios.SideOutcome) {
 
 // TestStallIsSeenByAll is about coordinated omission: a server that stops for
 // 300 ms delays all that were to be sent meanwhile, though only as many
-// requests as there are connections wait for it.
+// requests as there are connections wait for it. A busy machine stalls both
+// sides for as long, so it is tried again.
 func TestStallIsSeenByAll(t *testing.T) {
-	const stall = 300 * time.Millisecond
+	var wrong []string
+	for range 5 {
+		if wrong = stall(t); len(wrong) == 0 {
+			return
+		}
+	}
+	t.Error(strings.Join(wrong, "\n"))
+}
+
+// stall lets a server stop in a trial, and tells what is not seen of it.
+func stall(t *testing.T) (wrong []string) {
 	var door sync.RWMutex
 	var once sync.Once
 	s := serve(t, nil)
@@ -168,7 +179,7 @@ func TestStallIsSeenByAll(t *testing.T) {
 		if s.requests.Load() >= 100 { // the other side's count tells the time
 			once.Do(func() {
 				door.Lock()
-				time.AfterFunc(stall, door.Unlock)
+				time.AfterFunc(300*time.Millisecond, door.Unlock)
 			})
 		}
 		door.RLock()
@@ -187,28 +198,23 @@ func TestStallIsSeenByAll(t *testing.T) {
 		}
 		return n
 	}
-	latency := func(r scenarios.RequestAt) float64 { return r.Late + r.Service }
-	service := func(r scenarios.RequestAt) float64 { return r.Service }
+	unless := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Sprintf(format, args...))
+		}
+	}
 	// 120 arrivals fall into the stall; those of its first 200 ms wait more
 	// than 100 ms.
-	if n := slow(got.Log, latency); n < 50 {
-		t.Errorf("%d requests were more than 100 ms late, want about 80", n)
-	}
-	if n := slow(got.Log, service); n > 12 { // and some on a busy machine
-		t.Errorf("%d requests took more than 100 ms once sent, want 4: one per connection", n)
-	}
-	if got.Latency.P90 < 100 || got.Latency.P99 < 200 {
-		t.Errorf("p90 %v ms and p99 %v ms: the stall does not show", got.Latency.P90, got.Latency.P99)
-	}
-	if o.Generator.Queued < 50 {
-		t.Errorf("%d requests waited for a connection, want about 110", o.Generator.Queued)
-	}
-	if other.Latency.P90 > got.Latency.P90/2 {
-		t.Errorf("the other side has p90 %v ms: it waits for the one that stalls", other.Latency.P90)
-	}
-	if late := o.Generator.Lateness; late.P90 > got.Latency.P90/2 {
-		t.Errorf("lateness %+v has waiting for connections in it", late)
-	}
+	n := slow(got.Log, func(r scenarios.RequestAt) float64 { return r.Late + r.Service })
+	unless(n >= 50, "%d requests were more than 100 ms late, want about 80", n)
+	n = slow(got.Log, func(r scenarios.RequestAt) float64 { return r.Service })
+	unless(n <= 12, "%d requests took more than 100 ms once sent, want 4: one per connection", n)
+	unless(got.Latency.P90 >= 100 && got.Latency.P99 >= 200, "p90 %v ms and p99 %v ms: the stall does not show", got.Latency.P90, got.Latency.P99)
+	unless(o.Generator.Queued >= 50, "%d requests waited for a connection, want about 110", o.Generator.Queued)
+	unless(other.Latency.P90 <= got.Latency.P90/2, "the other side has p90 %v ms: it waits for the one that stalls", other.Latency.P90)
+	late := o.Generator.Lateness
+	unless(late.P90 <= got.Latency.P90/2, "lateness %+v has waiting for connections in it", late)
+	return wrong
 }
 
 func TestQueueIsServedInOrder(t *testing.T) {

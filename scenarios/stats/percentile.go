@@ -13,8 +13,10 @@ import (
 // ascending order, by nearest rank: the smallest value that at least p % of
 // all values do not exceed. It is always a value that was measured, never one
 // between two (definition 1 of Hyndman and Fan, "Sample Quantiles in
-// Statistical Packages", The American Statistician 50:4, 1996; HDR histograms
-// use the same). It returns NaN when there are no values.
+// Statistical Packages", The American Statistician 50:4, 1996). HDR histograms
+// round the rank to the nearest where this takes the next whole one: the same
+// where p % of the number of values is whole, else one rank less at most. It
+// returns NaN when there are no values.
 func Percentile(sorted []float64, p float64) float64 {
 	n := len(sorted)
 	if n == 0 {

@@ -20,3 +20,27 @@ func MeanInterval(x []float64, level float64) (mean, low, high float64) {
 	half := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}.Quantile(0.5+level/2) * s / math.Sqrt(n)
 	return mean, mean - half, mean + half
 }
+
+// MeanDifference returns the difference of the means of two independent
+// samples, x minus y, and Welch's two-sided confidence interval for it at the
+// given level, which does not take the variances to be equal: the degrees of
+// freedom are those of Welch and Satterthwaite (Welch, "The generalization of
+// 'Student's' problem when several different population variances are
+// involved", Biometrika 34:1-2, 1947). With fewer than two values on a side
+// the bounds are NaN.
+func MeanDifference(x, y []float64, level float64) (difference, low, high float64) {
+	mx, sx := stat.MeanStdDev(x, nil)
+	my, sy := stat.MeanStdDev(y, nil)
+	nx, ny := float64(len(x)), float64(len(y))
+	difference = mx - my
+	if nx < 2 || ny < 2 {
+		return difference, math.NaN(), math.NaN()
+	}
+	vx, vy := sx*sx/nx, sy*sy/ny
+	if vx+vy == 0 {
+		return difference, difference, difference
+	}
+	freedom := (vx + vy) * (vx + vy) / (vx*vx/(nx-1) + vy*vy/(ny-1))
+	half := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}.Quantile(0.5+level/2) * math.Sqrt(vx+vy)
+	return difference, difference - half, difference + half
+}
