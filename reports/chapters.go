@@ -52,6 +52,9 @@ func Runs(results []*scenarios.Result) ([]Run, error) {
 		return nil, err
 	}
 	doc := &document{refs: refs}
+	if err := doc.compare(results); err != nil {
+		return nil, fmt.Errorf("arrange report: %w", err)
+	}
 	var runs []Run
 	for _, r := range results {
 		s, err := newSection(r, "")
@@ -67,6 +70,32 @@ func Runs(results []*scenarios.Result) ([]Run, error) {
 		runs = append(runs, Run{ID: r.ID, When: v.When(), Result: r, Command: v.Command(), Chapters: c.chapters})
 	}
 	return runs, nil
+}
+
+// Together returns the chapter that sets results of several environments side
+// by side: none when there is one result, or nothing that could be.
+func Together(results []*scenarios.Result) ([]Chapter, error) {
+	doc := &document{}
+	if err := doc.compare(results); err != nil {
+		return nil, fmt.Errorf("arrange report: %w", err)
+	}
+	if doc.compared == nil {
+		return nil, nil
+	}
+	var c contents
+	c.chapter(doc.compared.Chapter())
+	c.told(doc.compared.Told())
+	c.text(doc.compared.Notes()...)
+	c.table(doc.compared.About())
+	for _, t := range doc.compared.Ratios() {
+		c.table(t)
+	}
+	for i, p := range doc.compared.leading() {
+		f, err := p.figure()
+		c.figure(doc.compared.Figures()[i].Caption, f, err)
+	}
+	c.table(doc.compared.Predictions())
+	return c.chapters, c.err
 }
 
 // contents collects the chapters that have something to say.
@@ -87,6 +116,12 @@ func (c *contents) text(paragraphs ...string) {
 		if p != "" {
 			c.add(Block{Text: p})
 		}
+	}
+}
+
+func (c *contents) told(all []told) {
+	for _, t := range all {
+		c.text(t.Says + " " + t.Means)
 	}
 }
 
@@ -146,6 +181,7 @@ func (c *contents) arrange(v view) {
 	}
 	c.chapter("Environment")
 	c.table(v.Machine())
+	c.text(v.Placed()...)
 	c.table(v.Gives())
 	if len(v.duets) > 0 {
 		c.table(v.Generator())
@@ -188,6 +224,7 @@ func (c *contents) closed(v view) {
 	c.table(v.Table4())
 	if v.Fits {
 		c.table(v.Thesis())
+		c.told(v.Foretold())
 	}
 	c.table(v.Details())
 	c.table(v.Failures())

@@ -11,6 +11,7 @@ import (
 
 	"meshlab.dev/meshlab/reports/figures"
 	"meshlab.dev/meshlab/reports/internal/thesis"
+	"meshlab.dev/meshlab/scenarios"
 )
 
 // document is all that the templates show.
@@ -19,6 +20,8 @@ type document struct {
 	Live     *Live
 	Sections []*section
 	refs     []thesis.Row
+	compared *comparison // nil: of one result, of runs that still go on, or of nothing in common
+	foretold []told      // of one result: how well it tells of the thesis
 	drawings map[string]figures.Drawing
 }
 
@@ -33,6 +36,25 @@ var pageStyle string
 
 //go:embed templates/report.md.tmpl
 var markdownTemplate string
+
+// Compared is what was measured in several environments, side by side; nil
+// when there is no such thing.
+func (d *document) Compared() *comparison { return d.compared }
+
+// compare sets the results side by side; one alone, beside the thesis.
+func (d *document) compare(results []*scenarios.Result) error {
+	c, err := newComparison(results)
+	switch {
+	case err != nil:
+		return err
+	case c == nil:
+	case len(results) > 1:
+		d.compared = c
+	default:
+		d.foretold = c.Told()
+	}
+	return nil
+}
 
 // Several tells whether sections need headings to tell them apart.
 func (d *document) Several() bool { return len(d.Sections) > 1 }
@@ -98,6 +120,7 @@ func (d *document) markdown() ([]byte, error) {
 	t, err := texttemplate.New("report").Funcs(texttemplate.FuncMap{
 		"table":    markdownTable,
 		"text":     markdownText,
+		"indent":   func(s string) string { return strings.NewReplacer("\r", " ", "\n", "\n    ").Replace(s) }, // stays a block of code
 		"describe": d.describe,
 		"has":      d.has,
 	}).Parse(markdownTemplate)
@@ -121,7 +144,7 @@ func markdownTable(t table) string {
 	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
 	var names, rules []string
 	for _, c := range t.Columns {
-		names = append(names, strings.TrimPrefix(c.Group+": "+c.Name, ": "))
+		names = append(names, markdownText(strings.TrimPrefix(c.Group+": "+c.Name, ": ")))
 		rules = append(rules, "---")
 	}
 	line(names)

@@ -18,6 +18,7 @@ import (
 type duet struct {
 	scenarios.Duet
 	name  string // of its figures' files, without their kind
+	twin  bool   // another one differs in the lab alone
 	sides []side // by variant
 }
 
@@ -45,18 +46,17 @@ type partCost struct {
 
 func newDuet(d scenarios.Duet, name string) (*duet, error) {
 	out := &duet{Duet: d, name: name}
-	var taken []figures.Look
+	var meshes []string
+	for _, v := range d.Variants {
+		meshes = append(meshes, v.Mesh)
+	}
+	looks := figures.Looks(meshes) // of two variants of one mesh too
 	for i, v := range d.Variants {
 		s, err := poolSide(d.Trials, i)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.Name, err)
 		}
-		s.label = sentence.Variant(v)
-		s.look = figures.LookOf(v.Mesh, i)
-		for j := 0; slices.Contains(taken, s.look) && j < len(d.Variants)+8; j++ {
-			s.look = figures.LookOf("", j) // two variants of one mesh
-		}
-		taken = append(taken, s.look)
+		s.label, s.look = sentence.Variant(v), looks[i]
 		out.sides = append(out.sides, s)
 	}
 	return out, nil
@@ -110,17 +110,18 @@ func merged(encoded []string) (*hdrhistogram.Histogram, error) {
 }
 
 // poolCosts has what variant i cost, in the order in which the parts first
-// come up. Trials without costs have no part in it.
+// come up. A part is counted over the trials that know its cost: one that was
+// started anew in a trial does not.
 func poolCosts(trials []scenarios.Trial, i int) []partCost {
 	var out []partCost
 	memory := map[string][]float64{}
-	requests := 0
+	requests := map[string]int{}
 	for _, t := range trials {
-		if i >= len(t.Costs) || len(t.Costs[i]) == 0 || i >= len(t.Sides) {
+		if i >= len(t.Costs) || i >= len(t.Sides) {
 			continue
 		}
-		requests += t.Sides[i].Requests
 		for _, c := range t.Costs[i] {
+			requests[c.Part] += t.Sides[i].Requests
 			at := slices.IndexFunc(out, func(p partCost) bool { return p.part == c.Part })
 			if at < 0 {
 				at = len(out)
@@ -130,11 +131,10 @@ func poolCosts(trials []scenarios.Trial, i int) []partCost {
 			memory[c.Part] = append(memory[c.Part], float64(c.MemoryBytes))
 		}
 	}
-	if requests == 0 {
-		return nil
-	}
 	for j := range out {
-		out[j].cpu *= 100_000 / float64(requests)
+		if n := requests[out[j].part]; n > 0 {
+			out[j].cpu *= 100_000 / float64(n)
+		}
 		out[j].memory = uint64(stats.Median(memory[out[j].part]))
 	}
 	return out
@@ -149,7 +149,23 @@ func (s side) at(p float64) float64 {
 }
 
 // title names a duet in headings and figures.
-func (d *duet) title() string { return sentence.Duet(d.Duet) }
+func (d *duet) title() string {
+	if d.twin {
+		return sentence.Duet(d.Duet) + ", lab " + d.Lab
+	}
+	return sentence.Duet(d.Duet)
+}
+
+// tellApart adds the lab to the titles of duets that are else the same.
+func tellApart(all []*duet) {
+	count := map[string]int{}
+	for _, d := range all {
+		count[d.title()]++
+	}
+	for _, d := range all {
+		d.twin = count[sentence.Duet(d.Duet)] > 1
+	}
+}
 
 // series are the variants that have latencies to draw.
 func (d *duet) series() []figures.Series {

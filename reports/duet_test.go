@@ -3,6 +3,7 @@ package reports
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestDuetPage(t *testing.T) {
 		"False alarms when a mesh was compared with itself, in verdicts drawn from 150 pairs of labs: p50 1 of 200 (0.5\u00a0%)",
 		"found in 95\u00a0% of verdicts or more is 10\u00a0%", "3 of 36 trials were disturbed. None was dropped.", "the hypervisor took 4.1 %",
 		"api, several nodes", "Highest load that keeps p99 below 20 ms", "For a thesis:", "ranges, not confidence intervals",
-		"one variant at a time (ABBA)", "&lt;evil&gt;", "links carried",
+		"one variant at a time (ABBA)", "In the closed loop: Over 4 cells,", "&lt;evil&gt;", "links carried",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
@@ -93,6 +94,12 @@ func TestDuetPageWithLittle(t *testing.T) {
 			}
 		}
 	}
+	ramps, falls := sample.Result(sample.Small), sample.Result(sample.Small)
+	ramps.Cells, ramps.Duets, ramps.Waterfalls = nil, nil, nil
+	for i := range ramps.Ramps {
+		ramps.Ramps[i].Scenario = "frontend"
+	}
+	falls.Cells, falls.Duets, falls.Ramps = nil, nil, nil
 	for name, tt := range map[string]struct {
 		r    *scenarios.Result
 		want []string
@@ -106,6 +113,8 @@ func TestDuetPageWithLittle(t *testing.T) {
 		"no ratio":          {noRatio, []string{"no pair of trials has latencies on both sides", "Too many requests failed."}},
 		"one mesh":          {sample.Result(sample.Small, sample.OneMesh), []string{"allows no comparison", "no verdict"}},
 		"nothing":           {sample.Result(sample.Nothing), []string{"The run measured nothing."}},
+		"only ramps":        {ramps, []string{"Frontend in lab hashicups, several nodes: The highest load that keeps p99 below 20 ms: "}},
+		"only waterfalls":   {falls, []string{"The run watched where the time of 1 request goes"}},
 		"of version 1 only": {sample.Result(sample.Small, sample.OnlyCells), []string{"no confidence intervals and no verdict"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,15 +149,20 @@ func TestDuetPageWithLittle(t *testing.T) {
 
 func TestPoolSide(t *testing.T) {
 	d := sample.Result(sample.Small, sample.OnlyDuets).Duets[0]
+	// A sidecar that was started anew in the first trial has no cost there.
+	d.Trials[0].Costs[0] = slices.DeleteFunc(d.Trials[0].Costs[0], func(c scenarios.Cost) bool { return c.Part == "sidecar" })
 	got, err := newDuet(d, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	requests := 0
+	requests, withSidecar := 0, 0
 	var sidecar float64
 	lowest := math.Inf(1)
-	for _, tr := range d.Trials {
+	for i, tr := range d.Trials {
 		requests += tr.Sides[0].Requests
+		if i > 0 {
+			withSidecar += tr.Sides[0].Requests
+		}
 		lowest = min(lowest, tr.Sides[0].Latency.Min)
 		for _, c := range tr.Costs[0] {
 			if c.Part == "sidecar" {
@@ -161,7 +175,7 @@ func TestPoolSide(t *testing.T) {
 		t.Errorf("%d requests, %d values from %v on; want %d from %v on", s.requests, s.latency.TotalCount(), s.min, requests, lowest)
 	}
 	for _, c := range s.costs {
-		if want := sidecar / float64(requests) * 1e5; c.part == "sidecar" && math.Abs(c.cpu-want) > 1e-9 {
+		if want := sidecar / float64(withSidecar) * 1e5; c.part == "sidecar" && math.Abs(c.cpu-want) > 1e-9 {
 			t.Errorf("the sidecars used %v s per 100,000 requests, want %v", c.cpu, want)
 		}
 	}
@@ -174,6 +188,27 @@ func TestPoolSide(t *testing.T) {
 	}
 	if twins.sides[0].look == twins.sides[1].look {
 		t.Error("two variants of one mesh look alike")
+	}
+}
+
+// Two labs with the same load are told apart, in headings and in the figure of
+// all ratios, where rows of one head are of one duet.
+func TestTwins(t *testing.T) {
+	r := sample.Result(sample.Small, sample.OnlyDuets)
+	other := r.Duets[0]
+	lab := r.Labs[0]
+	lab.Name, other.Lab = "another", "another"
+	r.Labs, r.Duets = append(r.Labs, lab), append(r.Duets[:1:1], other)
+	s, err := newSection(r, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := s.duets[0].title(), s.duets[1].title(); a != "Frontend, several nodes, lab "+r.Duets[0].Lab || b != "Frontend, several nodes, lab another" {
+		t.Errorf("%q and %q", a, b)
+	}
+	f := falls([]scenarios.Waterfall{{Request: "api", Lab: "a"}, {Request: "api", Lab: "b"}, {Request: "frontend", Lab: "a"}}, "")
+	if f[0].Title() != "API, several nodes, lab a" || f[1].Title() != "API, several nodes, lab b" || f[2].Title() != "Frontend, several nodes" {
+		t.Errorf("%q, %q and %q", f[0].Title(), f[1].Title(), f[2].Title())
 	}
 }
 
@@ -271,6 +306,8 @@ func TestFlagSummary(t *testing.T) {
 		trials []scenarios.Trial
 		want   string
 	}{
+		{[]scenarios.Trial{clear}, "The one trial was not disturbed."},
+		{[]scenarios.Trial{flagged}, "The one trial was disturbed. It counts all the same."},
 		{[]scenarios.Trial{clear, clear}, "None of the 2 trials was disturbed."},
 		{[]scenarios.Trial{clear, flagged}, "1 of 2 trials was disturbed. None was dropped."},
 		{[]scenarios.Trial{flagged, clear, flagged}, "2 of 3 trials were disturbed. None was dropped."},

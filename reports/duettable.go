@@ -167,7 +167,12 @@ func (s *section) flagSummary() string {
 			}
 		}
 	}
-	if flagged == 0 {
+	switch {
+	case all == 1 && flagged == 0:
+		return "The one trial was not disturbed."
+	case all == 1:
+		return "The one trial was disturbed. It counts all the same."
+	case flagged == 0:
 		return fmt.Sprintf("None of the %s was disturbed.", format.Plural(all, "trial"))
 	}
 	were := "were"

@@ -85,8 +85,9 @@ func (s *section) jobs(live bool) ([]figures.Job, error) {
 func (s *section) series(p *point) ([]figures.Series, []figures.FirstLater) {
 	var later []figures.Series
 	var both []figures.FirstLater
+	looks := figures.Looks(s.Meshes)
 	for i, mesh := range s.Meshes {
-		m, look := p.later(mesh), figures.LookOf(mesh, i)
+		m, look := p.later(mesh), looks[i]
 		if !m.OK() {
 			continue
 		}

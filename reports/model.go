@@ -67,6 +67,7 @@ func newSection(r *scenarios.Result, prefix string) (*section, error) {
 		}
 		s.duets = append(s.duets, pooled)
 	}
+	tellApart(s.duets)
 	for _, m := range r.Meshes {
 		if !slices.Contains(s.Meshes, m.Name) {
 			s.Meshes = append(s.Meshes, m.Name)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"meshlab.dev/meshlab/reports/figures"
 	"meshlab.dev/meshlab/reports/internal/cells"
 	"meshlab.dev/meshlab/scenarios"
 )
@@ -56,6 +57,31 @@ func TestNearCeiling(t *testing.T) {
 	r.Ceiling[0].Attempt.RequestsPerSecond = m.PerSecond * 2.1
 	if near := s.nearCeiling(); len(near) != 0 {
 		t.Errorf("at 48 %%: %v", near)
+	}
+}
+
+// Meshes that nobody knows look different, as far as there are looks.
+func TestUnknownMeshesLookDifferent(t *testing.T) {
+	r := fakeResult(t, []string{"api"}, []scenarios.Pods{scenarios.SingleNode}, []int{1}, 100, 2)
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		more := r.Cells[0]
+		more.Mesh = name
+		r.Cells = append(r.Cells, more)
+	}
+	s, err := newSection(r, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	later, _ := s.series(s.Points[0])
+	seen := map[figures.Look]string{}
+	for _, one := range later {
+		if other, ok := seen[one.Look]; ok {
+			t.Errorf("%s looks as %s", one.Name, other)
+		}
+		seen[one.Look] = one.Name
+	}
+	if len(later) != 8 {
+		t.Errorf("%d meshes, want 8", len(later))
 	}
 }
 

@@ -40,8 +40,13 @@ func climbs(ramps []scenarios.Ramp, prefix string) []climb {
 	return out
 }
 
+// Title names the load, for a lab has a ramp for each of its requests.
 func (c climb) Title() string {
-	return fmt.Sprintf("%s, %s", c.ramps[0].Lab, cells.PodsText(c.ramps[0].Pods))
+	lab := fmt.Sprintf("lab %s, %s", c.ramps[0].Lab, cells.PodsText(c.ramps[0].Pods))
+	if load := c.ramps[0].Scenario; load != "" {
+		return sentence.Request(load) + " in " + lab
+	}
+	return lab
 }
 
 // Objective says what the search kept.

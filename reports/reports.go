@@ -73,7 +73,8 @@ func DefaultTitle(results []*scenarios.Result) string {
 // Write renders the results, each in a section of its own, and writes
 // index.html, report.md and figures/*.png and *.svg below dir, which it makes
 // when it is not there. It returns the paths of all files written, index.html
-// first. Files of an earlier report are overwritten; others stay.
+// first. Files of an earlier report are overwritten, the page and the Markdown
+// only by whole ones; others stay.
 //
 // It returns an error when there is no result or one contradicts itself, when
 // a file cannot be written, and when ctx is done.
@@ -98,9 +99,13 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 	}
 	written := []string{filepath.Join(dir, "index.html"), filepath.Join(dir, "report.md")}
 	for i, body := range [][]byte{page, markdown} {
-		if err := os.WriteFile(written[i], body, 0o644); err != nil {
+		if err := scenarios.WriteFile(written[i], body); err != nil {
 			return nil, fmt.Errorf("write report: %w", err)
 		}
+	}
+	var drawn []string
+	if doc.compared != nil {
+		drawn = doc.compared.drawn
 	}
 	for _, s := range doc.Sections {
 		for _, p := range s.pictures() {
@@ -110,9 +115,10 @@ func Write(ctx context.Context, dir string, results []*scenarios.Result, opt Opt
 			}
 			written = append(written, path)
 		}
-		for _, name := range s.drawn {
-			written = append(written, filepath.Join(folder, name+".png"), filepath.Join(folder, name+".svg"))
-		}
+		drawn = append(drawn, s.drawn...)
+	}
+	for _, name := range drawn {
+		written = append(written, filepath.Join(folder, name+".png"), filepath.Join(folder, name+".svg"))
 	}
 	return written, nil
 }
@@ -151,6 +157,16 @@ func newDocument(ctx context.Context, folder string, results []*scenarios.Result
 	}
 	doc := &document{Title: opt.Title, Live: opt.Live, refs: refs}
 	var jobs []figures.Job
+	if opt.Live == nil {
+		if err := doc.compare(results); err != nil {
+			return nil, err
+		}
+	}
+	if doc.compared != nil {
+		if jobs, err = doc.compared.jobs(); err != nil {
+			return nil, err
+		}
+	}
 	for i, r := range results {
 		prefix := ""
 		if len(results) > 1 {

@@ -204,7 +204,7 @@ func TestWriteSeveralRuns(t *testing.T) {
 	b.ID = "20260302T120000Z-00000001"
 	dir := write(t, a, b)
 	page := string(read(t, dir, "index.html"))
-	for _, want := range []string{">Run " + a.ID + "</h2>", ">Run " + b.ID + "</h2>"} {
+	for _, want := range []string{">Run " + a.ID + ": namespaces on one machine, 2 cores</h2>", ">Run " + b.ID + ": namespaces on one machine, 2 cores</h2>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

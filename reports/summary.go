@@ -15,7 +15,7 @@ import (
 func (s *section) summary() string {
 	total := len(s.Points)
 	if total == 0 {
-		return "The run measured nothing."
+		return s.beside()
 	}
 	faster := s.ratios(cells.Connect, cells.OVS)
 	floor := s.ratios(cells.OVS, cells.Direct)
@@ -42,6 +42,22 @@ func (s *section) summary() string {
 		}
 	}
 	return text + s.caveat()
+}
+
+// beside says what a run found that has no cells: the loads that its ramps came
+// to, and that waterfalls compare nothing.
+func (s *section) beside() string {
+	var said []string
+	for _, c := range s.climbs {
+		said = append(said, c.Title()+": "+c.Summary())
+	}
+	if len(s.falls) > 0 {
+		said = append(said, fmt.Sprintf("The run watched where the time of %s goes, one at a time: that is no comparison of meshes under load.", format.Plural(len(s.falls), "request")))
+	}
+	if len(said) == 0 && len(s.duets) == 0 {
+		return "The run measured nothing."
+	}
+	return strings.Join(said, " ")
 }
 
 // caveat counts what failed, or says that nothing did.

@@ -62,7 +62,7 @@ func (t table) Left(i int) bool {
 	}
 	for _, e := range t.Rows[0] {
 		if i == 0 {
-			return e.Head
+			return e.Head || slices.Contains([]string{"pass", "fail", "inconclusive"}, e.Class)
 		}
 		if i -= e.Span; i < 0 {
 			return false
@@ -241,10 +241,13 @@ func (s *section) gives() table {
 // hostsText says what the hosts of the labs are; before there was a choice they
 // were network namespaces.
 func hostsText(e scenarios.Environment) string {
-	if e.Docker == "" {
-		return "network namespaces"
+	switch {
+	case e.Cluster != nil:
+		return "pods, Kubernetes " + e.Cluster.Kubernetes
+	case e.Docker != "":
+		return "containers, Docker " + e.Docker
 	}
-	return "containers, Docker " + e.Docker
+	return "network namespaces"
 }
 
 func (s *section) environment() table {
@@ -264,6 +267,9 @@ func (s *section) environment() table {
 	if p := s.Result.Preflight; p != nil {
 		rows = append(rows, [2]string{"before the run", fmt.Sprintf("%s of the processors busy, %s taken by the hypervisor, load average %s",
 			sentence.Percent(p.Busy), sentence.Percent(p.Steal), format.Significant(p.Load1, 2))})
+	}
+	if e.Cluster != nil {
+		rows = clusterRows(e, rows)
 	}
 	for _, kv := range rows {
 		if strings.TrimSpace(kv[1]) == "" {

@@ -32,6 +32,9 @@ func (s *section) traffics() []traffic {
 
 // uncounted says of which meshes there are no counts, and why.
 func (s *section) uncounted() string {
+	if s.Result.Environment.Cluster != nil {
+		return "On a cluster nothing is counted between the services."
+	}
 	counting := ""
 	for _, lab := range s.Result.Labs {
 		if lab.Traffic != nil {

@@ -45,6 +45,10 @@ func (v view) RatioRef() string     { return v.ratioName() }
 func (v view) LabRef(i int) string  { return v.labName(i) }
 func (v view) Links() []links       { return v.linksOf() }
 func (v view) Traffic() []traffic   { return v.traffics() }
+func (v view) OnCluster() bool      { return v.Result.Environment.Cluster != nil }
+func (v view) Placed() []string     { return v.placements() }
+func (v view) Foretold() []told     { return v.doc.foretold }
+func (v view) Place() string        { return v.Result.Environment.Place() }
 func (v view) Uncounted() string    { return v.uncounted() }
 func (v view) PairedText() []string { return sentence.PairedMethod(v.Result) }
 
@@ -150,11 +154,6 @@ func (d *duet) undecided(live bool) string {
 		why = "there are not enough trials yet"
 	}
 	return d.title() + ": " + why + "."
-}
-
-// Empty tells whether the run holds no measurement at all.
-func (v view) Empty() bool {
-	return len(v.duets) == 0 && len(v.Points) == 0 && len(v.climbs) == 0 && len(v.falls) == 0
 }
 
 // HasCosts tells whether the costs of some variant are known.

@@ -13,6 +13,7 @@ import (
 // fall is one request in one lab, hop by hop under each mesh.
 type fall struct {
 	name   string // of its figure's files
+	twin   bool   // another one differs in the lab alone
 	meshes []scenarios.Waterfall
 }
 
@@ -33,11 +34,22 @@ func falls(all []scenarios.Waterfall, prefix string) []fall {
 		}
 		out[i].meshes = append(out[i].meshes, w)
 	}
+	count := map[string]int{}
+	for _, f := range out {
+		count[f.Title()]++
+	}
+	for i := range out {
+		out[i].twin = count[out[i].Title()] > 1
+	}
 	return out
 }
 
 func (f fall) Title() string {
-	return fmt.Sprintf("%s, %s", sentence.Request(f.meshes[0].Request), cells.PodsText(f.meshes[0].Pods))
+	title := fmt.Sprintf("%s, %s", sentence.Request(f.meshes[0].Request), cells.PodsText(f.meshes[0].Pods))
+	if f.twin {
+		title += ", lab " + f.meshes[0].Lab
+	}
+	return title
 }
 
 // FigureName is that of its files.

@@ -107,7 +107,7 @@ func benchResult(r run, s series, p point) *benchfmt.Result {
 	res := &benchfmt.Result{Name: benchfmt.Name(benchName(r, s)), Iters: p.requests}
 	e := r.Environment
 	for _, c := range [][2]string{
-		{"goos", "linux"}, {"cpu", e.CPU}, {"cores", strconv.Itoa(e.Cores)}, {"virtualization", e.Virtualization},
+		{"goos", "linux"}, {"place", e.Place()}, {"cpu", e.CPU}, {"cores", strconv.Itoa(e.Cores)}, {"virtualization", e.Virtualization},
 		{"os", e.OS}, {"kernel", e.Kernel}, {"open-vswitch", e.OpenVSwitch}, {"datapath", e.Datapath},
 		{"consul", e.Consul}, {"proxy", e.Proxy},
 		{"lab", s.lab}, {"loop", string(s.loop)}, {"method", string(s.method)}, {"scenario", s.scenario},

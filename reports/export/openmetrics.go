@@ -109,7 +109,7 @@ func (f *families) counter(name string, labels []string, v float64) {
 func (f *families) environment(r run) {
 	e := r.Environment
 	f.gauge("meshlab_run_info", []string{
-		"run", r.ID, "meshlab", e.Meshlab, "os", e.OS, "kernel", e.Kernel, "cpu", e.CPU, "cores", strconv.Itoa(e.Cores),
+		"run", r.ID, "meshlab", e.Meshlab, "place", e.Place(), "os", e.OS, "kernel", e.Kernel, "cpu", e.CPU, "cores", strconv.Itoa(e.Cores),
 		"virtualization", e.Virtualization, "open_vswitch", e.OpenVSwitch, "datapath", e.Datapath,
 		"consul", e.Consul, "proxy", e.Proxy, "fingerprint", e.Fingerprint,
 	}, 1)

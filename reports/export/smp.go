@@ -101,7 +101,7 @@ func smpEnvironment(r run, id string) *smp.EnvironmentConfig {
 		Labels: labelsOf(
 			"os", e.OS, "kernel", e.Kernel, "virtualization", e.Virtualization, "open_vswitch", e.OpenVSwitch,
 			"datapath", e.Datapath, "consul", e.Consul, "postgres", e.Postgres, "congestion_control", e.CongestionControl,
-			"runtime", e.Runtime, "docker", e.Docker,
+			"place", e.Place(), "runtime", e.Runtime, "docker", e.Docker,
 			"fingerprint", e.Fingerprint,
 		),
 	}

@@ -21,7 +21,7 @@ type logTicks struct{}
 func (logTicks) Ticks(low, high float64) []plot.Tick {
 	var ticks []plot.Tick
 	labels := 0
-	wide := high/low > 500 // then 1 alone carries a label
+	wide := high/low >= 1000 // then 1 alone carries a label: there are three of it at least
 	for exp := math.Floor(math.Log10(low)); exp <= math.Ceil(math.Log10(high)); exp++ {
 		for m := 1.0; m < 10; m++ {
 			v := m * math.Pow(10, exp)

@@ -179,6 +179,7 @@ func gallery(t testing.TB) map[string]func() (*Figure, error) {
 		},
 	}
 	maps.Copy(all, courses())
+	maps.Copy(all, againsts())
 	return all
 }
 

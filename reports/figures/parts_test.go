@@ -34,6 +34,7 @@ func TestTicks(t *testing.T) {
 	}{
 		{"log", logTicks{}, 0.4, 60, "0.5 1 2 5 10 20 50"},
 		{"log, wide", logTicks{}, 0.1, 1000, "0.1 1 10 100 1000"},
+		{"log, with two powers of ten", logTicks{}, 0.15, 80, "0.2 0.5 1 2 5 10 20 50"},
 		{"log, narrow", logTicks{}, 1.02, 1.35, "1.1 1.2 1.3"},
 		{"even", evenTicks{}, 0, 17, "0 5 10 15"},
 		{"even, small", evenTicks{}, 0, 0.003, "0.0000 0.0005 0.0010 0.0015 0.0020 0.0025 0.0030"},

@@ -4,13 +4,19 @@
 package gate
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"meshlab.dev/meshlab/reports/internal/format"
 	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/scenarios/stats"
 )
+
+// Failures is the Metric of a row that tells of requests that failed, where these
+// and no latency made a comparison FAIL. It has no ratio.
+const Failures = "failures"
 
 // Row is the decision on one figure of one comparison.
 type Row struct {
@@ -34,17 +40,24 @@ func (r Row) Load() string {
 	return r.Scenario
 }
 
-// Rows are the decisions of all duets, in the order of the document.
+// Rows are the decisions of all duets, in the order of the document. A comparison
+// that FAILs has a row that does.
 func Rows(duets []scenarios.Duet) []Row {
 	var rows []Row
 	for _, d := range duets {
 		for _, c := range d.Comparisons {
+			row := Row{Lab: d.Lab, Pods: d.Pods, Scenario: d.Scenario, Request: d.Request, Base: c.Base, New: c.New, Reason: c.Reason}
+			told := false
 			for _, m := range c.Metrics {
-				rows = append(rows, Row{
-					Lab: d.Lab, Pods: d.Pods, Scenario: d.Scenario, Request: d.Request,
-					Base: c.Base, New: c.New, MetricDecision: m, Reason: c.Reason,
-					BaseMs: medianOf(d, c.Base, m.Metric), NewMs: medianOf(d, c.New, m.Metric),
-				})
+				row.MetricDecision = m
+				row.BaseMs, row.NewMs = medianOf(d, c.Base, m.Metric), medianOf(d, c.New, m.Metric)
+				rows = append(rows, row)
+				told = told || m.Verdict == scenarios.Fail
+			}
+			if c.Verdict == scenarios.Fail && !told {
+				row.BaseMs, row.NewMs = 0, 0
+				row.MetricDecision = scenarios.MetricDecision{Metric: Failures, Pairs: row.Pairs, Verdict: scenarios.Fail}
+				rows = append(rows, row)
 			}
 		}
 	}
@@ -99,6 +112,9 @@ func Overall(duets []scenarios.Duet) scenarios.Verdict {
 // Sentence says one row in words.
 func (r Row) Sentence() string {
 	place := fmt.Sprintf("%s in %s (%s)", r.Load(), r.Lab, r.Pods)
+	if r.Metric == Failures {
+		return fmt.Sprintf("%s: more requests fail under %s than under %s", place, r.New, r.Base)
+	}
 	if r.Ratio <= 0 {
 		return fmt.Sprintf("%s: the %s of %s cannot be compared with that of %s", place, r.Metric, r.New, r.Base)
 	}
@@ -112,18 +128,30 @@ func (r Row) Sentence() string {
 
 // Headline is the overall verdict in one sentence.
 func Headline(duets []scenarios.Duet) string {
-	rows := Rows(duets)
 	count := map[scenarios.Verdict]int{}
-	for _, r := range rows {
+	all, failing := 0, 0
+	for _, r := range Rows(duets) {
+		if r.Metric == Failures {
+			failing++
+			continue
+		}
+		all++
 		count[r.Verdict]++
 	}
 	switch v := Overall(duets); v {
 	case scenarios.Pass:
-		return fmt.Sprintf("PASS: %s, none worse than its margin allows.", figures(len(rows)))
+		return fmt.Sprintf("PASS: %s, none worse than its margin allows.", figures(all))
 	case scenarios.Fail:
-		return fmt.Sprintf("FAIL: %d of %s worse by more than the margin.", max(count[scenarios.Fail], 1), figures(len(rows)))
+		var said []string
+		if n := count[scenarios.Fail]; n > 0 {
+			said = append(said, fmt.Sprintf("%d of %s worse by more than the margin", n, figures(all)))
+		}
+		if failing > 0 {
+			said = append(said, fmt.Sprintf("requests fail more often in %s", format.Plural(failing, "comparison")))
+		}
+		return fmt.Sprintf("FAIL: %s.", strings.Join(said, "; "))
 	default:
-		return fmt.Sprintf("INCONCLUSIVE: %d of %s passed; the trials do not tell about the rest.", count[scenarios.Pass], figures(len(rows)))
+		return fmt.Sprintf("INCONCLUSIVE: %d of %s passed; the trials do not tell about the rest.", count[scenarios.Pass], figures(all))
 	}
 }
 
@@ -134,21 +162,28 @@ func figures(n int) string {
 	return fmt.Sprintf("%d figures", n)
 }
 
-// Trust says what is known of verdicts on this machine.
+// Trust says what is known of verdicts on this machine, and of which load that
+// is: there is one calibration for a machine, whatever is compared on it.
 func Trust(c *scenarios.Calibration) string {
 	if c == nil {
-		return "This machine is not calibrated for this load, so nobody knows how often a verdict is wrong here: run `meshlab calibrate`."
+		return "This machine is not calibrated, so nobody knows how often a verdict is wrong here: run `meshlab calibrate`."
 	}
 	var fails []string
 	for _, m := range []string{"p50", "p99"} {
 		fails = append(fails, fmt.Sprintf("%d of %d for %s", c.FalseFails[m], c.Verdicts, m))
 	}
-	text := fmt.Sprintf("Calibrated on %s: false alarms when %s was compared with itself, in verdicts drawn from %d pairs of labs: %s.",
-		c.Made.UTC().Format("2 January 2006"), c.Mesh, c.LabStarts, strings.Join(fails, ", "))
+	text := fmt.Sprintf("Calibrated on %s with %s in %s: false alarms when %s was compared with itself, in verdicts drawn from %d pairs of labs: %s.",
+		c.Made.UTC().Format("2 January 2006"), cmp.Or(c.Request, c.Scenario), c.Lab, c.Mesh, c.LabStarts, strings.Join(fails, ", "))
 	if c.Smallest > 0 {
 		return text + fmt.Sprintf(" The smallest slowdown of the median found in 95 %% of verdicts: %+.0f %%.", c.Smallest*100)
 	}
 	return text + " No slowdown that was tried was found in 95 % of verdicts."
+}
+
+// apart tells whether the sides of all duets are of two runs. Calibrations are
+// of paired trials, and say nothing of such verdicts.
+func apart(duets []scenarios.Duet) bool {
+	return len(duets) > 0 && !slices.ContainsFunc(duets, func(d scenarios.Duet) bool { return d.Method != scenarios.Across })
 }
 
 // ratio writes a ratio so that one of 1.004 is not shown as 1.

@@ -118,6 +118,30 @@ func TestOverall(t *testing.T) {
 	}
 }
 
+// A FAIL by requests that failed is one in every form, though each latency may
+// be as good as before.
+func TestFailByErrors(t *testing.T) {
+	r := document()
+	c := &r.Duets[1].Comparisons[0]
+	c.Verdict, c.Reason = scenarios.Fail, "requests that failed: 200 of 10000 (2 %) under new, 0 of 10000 (0 %) under base"
+	c.Metrics[0].Verdict = scenarios.Inconclusive
+	r.Duets = r.Duets[1:]
+	if got, want := Headline(r.Duets), "FAIL: requests fail more often in 1 comparison."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for want, write := range map[string]func(*strings.Builder) error{
+		`tests="2" failures="1" skipped="1"`: func(b *strings.Builder) error { return JUnit(b, r) },
+		"::error title=meshlab FAIL%3A failures of browse::browse in hashicups (MN): more requests fail under new|<b> than under base; requests that failed: 200": func(b *strings.Builder) error { return Annotations(b, r) },
+		"| FAIL | browse | MN | failures | base |": func(b *strings.Builder) error { return Markdown(b, r) },
+		"FAIL: requests fail more often":           func(b *strings.Builder) error { return Text(b, r) },
+	} {
+		var b strings.Builder
+		if err := write(&b); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%v: got\n%s\nwant %q in it", err, b.String(), want)
+		}
+	}
+}
+
 // One pair has a ratio, and no interval.
 func TestNoInterval(t *testing.T) {
 	row := Row{Base: "a", New: "b", MetricDecision: scenarios.MetricDecision{Metric: "p50", Ratio: 1.04, Pairs: 1, Margin: 0.05}}
@@ -137,11 +161,31 @@ func TestTrust(t *testing.T) {
 	if got := Trust(nil); !strings.Contains(got, "not calibrated") || !strings.Contains(got, "meshlab calibrate") {
 		t.Errorf("without a calibration: %q", got)
 	}
-	got := Trust(&scenarios.Calibration{Made: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Mesh: "ovs", Verdicts: 200,
+	got := Trust(&scenarios.Calibration{Made: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Mesh: "ovs", Request: "api", Lab: "shop", Verdicts: 200,
 		FalseFails: map[string]int{"p50": 1}, Smallest: 0.1})
-	for _, want := range []string{"20 November 2026", "1 of 200 for p50", "0 of 200 for p99", "+10 %"} {
+	for _, want := range []string{"20 November 2026 with api in shop", "1 of 200 for p50", "0 of 200 for p99", "+10 %"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+}
+
+// A calibration is of paired trials: a verdict over two runs does not borrow it.
+func TestTrustOfTwoRuns(t *testing.T) {
+	r := document()
+	r.Calibration = &scenarios.Calibration{Verdicts: 200}
+	for i := range r.Duets {
+		r.Duets[i].Method = scenarios.Across
+	}
+	for name, write := range map[string]func(*strings.Builder) error{
+		"text": func(b *strings.Builder) error { return Text(b, r) }, "Markdown": func(b *strings.Builder) error { return Markdown(b, r) },
+	} {
+		var b strings.Builder
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); strings.Contains(got, "Calibrated on") || !strings.Contains(got, "How often a verdict over two runs is wrong is not known") {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

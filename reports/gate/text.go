@@ -18,9 +18,9 @@ func Text(w io.Writer, r *scenarios.Result) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "load\tpods\tfigure\tbase\tms\tnew\tms\tratio\t95 % interval\tmargin\tpairs\tverdict\t")
 	for _, row := range Rows(r.Duets) {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%+.0f %%\t%d\t%s\t\n",
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t\n",
 			row.Load(), row.Pods, row.Metric, row.Base, ms(row.BaseMs), row.New, ms(row.NewMs),
-			shown(row), span(row), row.Margin*100, row.Pairs, row.Verdict)
+			shown(row), span(row), margin(row), row.Pairs, row.Verdict)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -41,17 +41,25 @@ func Markdown(w io.Writer, r *scenarios.Result) error {
 	b.WriteString("| | Load | Pods | Figure | Base | New | Ratio | 95 % interval | Margin | Pairs |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, row := range Rows(r.Duets) {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s: %s ms | %s: %s ms | %s | %s | %+.0f %% | %d |\n",
-			row.Verdict, cell(row.Load()), row.Pods, row.Metric, cell(row.Base), ms(row.BaseMs), cell(row.New), ms(row.NewMs),
-			shown(row), span(row), row.Margin*100, row.Pairs)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %d |\n",
+			row.Verdict, cell(row.Load()), row.Pods, row.Metric, sideCell(row.Base, row.BaseMs), sideCell(row.New, row.NewMs),
+			shown(row), span(row), margin(row), row.Pairs)
 	}
 	b.WriteString("\n")
 	for _, n := range notes(r) {
 		b.WriteString(strings.ReplaceAll(n, "<", "&lt;") + "\n")
 	}
-	fmt.Fprintf(&b, "\n<sub>%s, %d cores, %s; run %s</sub>\n", cell(r.Environment.CPU), r.Environment.Cores, cell(r.Environment.Kernel), r.ID)
+	fmt.Fprintf(&b, "\n<sub>%s; %s, %s; run %s</sub>\n", cell(r.Environment.Place()), cell(r.Environment.CPU), cell(r.Environment.Kernel), r.ID)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// sideCell is a variant with its latency, if it has one.
+func sideCell(name string, v float64) string {
+	if v <= 0 {
+		return cell(name)
+	}
+	return cell(name) + ": " + ms(v) + " ms"
 }
 
 // cell keeps a text from ending a cell of a Markdown table, or from being
@@ -167,6 +175,9 @@ func notes(r *scenarios.Result) []string {
 			all = append(all, fmt.Sprintf("%d of %d trials were disturbed (%s); they count like the others.", flagged, trials, strings.Join(what, ", ")))
 		}
 	}
+	if apart(r.Duets) {
+		return append(all, "How often a verdict over two runs is wrong is not known: a calibration is of paired trials.")
+	}
 	return append(all, Trust(r.Calibration))
 }
 
@@ -182,6 +193,13 @@ func shown(r Row) string {
 		return "-"
 	}
 	return ratio(r.Ratio)
+}
+
+func margin(r Row) string {
+	if r.Metric == Failures {
+		return "-"
+	}
+	return fmt.Sprintf("%+.0f %%", r.Margin*100)
 }
 
 // span is the interval; too few pairs have none.

@@ -23,7 +23,7 @@ func escape(s string) string {
 		case r < 0x7F, r >= 0xC0 && r <= 0xFF, strings.ContainsRune(latin, r):
 			b.WriteRune(r)
 		default:
-			fmt.Fprintf(&b, "[U+%04X]", r)
+			fmt.Fprintf(&b, "{[}U+%04X{]}", r)
 		}
 	}
 	return b.String()
@@ -89,6 +89,12 @@ func macro(r rune) string {
 		return `\ensuremath{\geq}`
 	case '→':
 		return `\ensuremath{\rightarrow}`
+	case '−':
+		return `\ensuremath{-}`
+	case 'τ':
+		return `\ensuremath{\tau}`
+	case '†':
+		return `\ensuremath{\dagger}`
 	case 'α':
 		return `\ensuremath{\alpha}`
 	case 'µ', 'μ':

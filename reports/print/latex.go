@@ -40,7 +40,7 @@ func LaTeX(dir string, results []*scenarios.Result, opt Options) ([]string, erro
 	if err := a.compose(p); err != nil {
 		return nil, fmt.Errorf("make LaTeX source: %w", err)
 	}
-	if err := os.WriteFile(a.files[0], []byte(a.tex.String()), 0o644); err != nil {
+	if err := scenarios.WriteFile(a.files[0], []byte(a.tex.String())); err != nil {
 		return nil, fmt.Errorf("make LaTeX source: %w", err)
 	}
 	return a.files, nil
@@ -82,22 +82,16 @@ const preamble = `%% Made by meshlab; needs pdflatex. Tables and figures are fil
 
 func (a *article) compose(p *paper) error {
 	fmt.Fprintf(&a.tex, preamble, escape(p.title), escape(p.author), p.date.Format("2 January 2006"))
+	if err := a.chapters(p.together); err != nil {
+		return err
+	}
 	for i, r := range p.runs {
 		if len(p.runs) > 1 {
-			fmt.Fprintf(&a.tex, "\n\\part*{Run %d}\n", i+1)
+			fmt.Fprintf(&a.tex, "\n\\part*{Run %d: %s}\n", i+1, escape(r.Result.Environment.Place()))
 		}
 		fmt.Fprintf(&a.tex, "\n\\noindent\\emph{%s}\n", escape(about(r)))
-		for _, c := range r.Chapters {
-			fmt.Fprintf(&a.tex, "\n\\section{%s}\n", escape(c.Title))
-			for _, b := range c.Blocks {
-				if err := a.block(b); err != nil {
-					return err
-				}
-			}
-			if c.Title == methodChapter {
-				fmt.Fprintf(&a.tex, "\n%s\n", cited(sources))
-			}
-			a.tex.WriteString("\n\\clearpage % figures and tables stay in their section\n")
+		if err := a.chapters(r.Chapters); err != nil {
+			return err
 		}
 		fmt.Fprintf(&a.tex, "\n\\section{To repeat it}\nThe run is repeated by:\n\\begin{quote}\\ttfamily\\raggedright %s\\end{quote}\n", escape(r.Command))
 	}
@@ -106,6 +100,22 @@ func (a *article) compose(p *paper) error {
 		fmt.Fprintf(&a.tex, "\\bibitem{meshlab%d} %s\n", i+1, escape(ref))
 	}
 	a.tex.WriteString("\\end{thebibliography}\n\\end{document}\n")
+	return nil
+}
+
+func (a *article) chapters(all []reports.Chapter) error {
+	for _, c := range all {
+		fmt.Fprintf(&a.tex, "\n\\section{%s}\n", escape(c.Title))
+		for _, b := range c.Blocks {
+			if err := a.block(b); err != nil {
+				return err
+			}
+		}
+		if c.Title == methodChapter {
+			fmt.Fprintf(&a.tex, "\n%s\n", cited(sources))
+		}
+		a.tex.WriteString("\n\\clearpage % figures and tables stay in their section\n")
+	}
 	return nil
 }
 

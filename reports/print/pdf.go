@@ -36,28 +36,33 @@ func (p *paper) pdf(w io.Writer, compress bool) (err error) {
 		}
 	}()
 	s.titled(p)
+	s.chapters(p.together)
 	for i, r := range p.runs {
 		if len(p.runs) > 1 {
 			s.need(120)
 			s.y += 10
-			s.paragraph(typeface{serif, "B", 16, 1.3}, fmt.Sprintf("Run %d", i+1), 0)
+			s.paragraph(typeface{serif, "B", 16, 1.3}, fmt.Sprintf("Run %d: %s", i+1, r.Result.Environment.Place()), 0)
 		}
 		s.paragraph(typeface{serif, "I", 10, 1.3}, about(r), 0)
-		for _, c := range r.Chapters {
-			s.head(c.Title, s.start(c.Blocks))
-			for _, b := range c.Blocks {
-				s.block(b)
-			}
-			if c.Title == methodChapter {
-				s.paragraph(body, sources, 0)
-			}
-		}
+		s.chapters(r.Chapters)
 		s.head("To repeat it", 4*body.size*body.leading)
 		s.paragraph(body, "The run is repeated by:", 0)
 		s.paragraph(command, r.Command, 12)
 	}
 	s.listed()
 	return s.doc.Output(w)
+}
+
+func (s *setter) chapters(all []reports.Chapter) {
+	for _, c := range all {
+		s.head(c.Title, s.start(c.Blocks))
+		for _, b := range c.Blocks {
+			s.block(b)
+		}
+		if c.Title == methodChapter {
+			s.paragraph(body, sources, 0)
+		}
+	}
 }
 
 // methodChapter is the chapter that the sources belong to.

@@ -280,6 +280,7 @@ func TestTabular(t *testing.T) {
 	table := &reports.Table{Rows: [][]reports.Entry{
 		{{Text: "a&b", Span: 1, Head: true}, entry("1.5"), entry("–")},
 		{{Text: "[c]", Span: 1, Head: true}, {Text: "2 errors", Span: 2, Class: "error"}},
+		{{Text: "漢", Span: 1, Head: true}, entry("2"), entry("3")}, // [U+... would be an argument of \\
 	}}
 	table.Columns = append(table.Columns, struct{ Group, Name string }{"", "type"}, struct{ Group, Name string }{"g", "x of 100 %"}, struct{ Group, Name string }{"g", "y"})
 	want := `\begin{tabular}{@{}lrr@{}}
@@ -290,6 +291,7 @@ type & \shortstack[r]{x of\\100 \%} & y \\
 \midrule
 a\&b & 1.5 & \textendash{} \\
 {[}c{]} & \multicolumn{2}{l}{\textbf{2 errors}} \\
+{[}U+6F22{]} & 2 & 3 \\
 \bottomrule
 \end{tabular}
 `

@@ -35,6 +35,7 @@ func PairedMethod(r *scenarios.Result) []string {
 		"The load is an open loop: a request starts when it is due, whatever the answers before it do. Latency counts from the intended start, so a stall counts for every request that it held up. Service time, which counts from the real start, and the lateness of the generator are stated apart.",
 		"The unit of all statistics is the pair of trials, never the request. Of each pair the logarithm of the ratio of p50, and of p99, is taken; the estimate is the Hodges-Lehmann one, the interval a bias-corrected and accelerated bootstrap with 10,000 resamples over the pairs.",
 		looks(r)+" FAIL when the one-sided signed-rank test gives p ≤ 0.004 after Holm's correction and the ratio is above 1 + margin; PASS when the one-sided 99 % upper bound lies below 1 + margin; else the trials go on, and after the last look the answer is INCONCLUSIVE.",
+		"Failed requests have no latency. With more than one in a thousand of a variant there is no PASS; it is a FAIL when the signed-rank test over the pairs says that the new variant fails more often than the base.",
 		"Trials that something disturbed are flagged and shown. They count like any other: to drop slow trials is to choose the answer.",
 	)
 }
@@ -75,7 +76,11 @@ func ForThesis(r *scenarios.Result) string {
 	var pairs, requests []int
 	var rates []float64
 	var arrivals []string
+	order, all := "one variant at a time in randomised ABBA order", ""
 	for _, d := range r.Duets {
+		if d.Method != scenarios.ABBA {
+			order, all = "one to each in random order", " of all together"
+		}
 		if n := pairsOf(d); n > 0 {
 			pairs = append(pairs, n)
 		}
@@ -97,8 +102,8 @@ func ForThesis(r *scenarios.Result) string {
 	if len(pairs) == 0 {
 		pairs = []int{0}
 	}
-	return fmt.Sprintf("For a thesis: “Response times were compared in paired trials (%s per comparison, %s requests per variant and trial): an open-loop generator sent %s requests per second to each variant with %s arrivals, alternating between the variants in random order; ratios are Hodges-Lehmann estimates over the pairs with 95 %% BCa bootstrap intervals, and decisions rest on one-sided Wilcoxon signed-rank tests at α = 0.004 with Holm's correction (meshlab %s, seed %d, run %s).”",
-		between(pairs, "pair"), betweenNumbers(requests), betweenRates(rates), orUnknown(and(arrivals)), orUnknown(r.Environment.Meshlab), r.Seed, r.ID)
+	return fmt.Sprintf("For a thesis: “Response times were compared in paired trials (%s per comparison, %s requests per variant and trial): an open-loop generator sent %s requests per second to each variant, %s, with %s arrivals%s; ratios are Hodges-Lehmann estimates over the pairs with 95 %% BCa bootstrap intervals, and decisions rest on one-sided Wilcoxon signed-rank tests at α = 0.004 with Holm's correction (meshlab %s, seed %d, run %s).”",
+		between(pairs, "pair"), betweenNumbers(requests), betweenRates(rates), order, orUnknown(and(arrivals)), all, orUnknown(r.Environment.Meshlab), r.Seed, r.ID)
 }
 
 func between(n []int, word string) string {

@@ -194,7 +194,7 @@ func meaning(c scenarios.Comparison) string {
 	case scenarios.Fail:
 		metrics, margins := of(scenarios.Fail)
 		if metrics == "" {
-			return "It is slower."
+			return "More of its requests fail."
 		}
 		return fmt.Sprintf("It is slower by more than the margin (%s).", margins)
 	}

@@ -69,7 +69,7 @@ func TestVerdict(t *testing.T) {
 		"slower": {scenarios.Comparison{Verdict: scenarios.Fail, Metrics: slow}, "It is slower by more than the margin (5\u00a0% at p50)."},
 		"undecided": {scenarios.Comparison{Verdict: scenarios.Inconclusive, Metrics: slow, Reason: "too many for a PASS"},
 			"The trials do not tell whether it is slower by the margin (10\u00a0% at p99) or more: this is no proof that it is not. Too many for a PASS."},
-		"by errors": {scenarios.Comparison{Verdict: scenarios.Fail, Reason: "éxtra errors."}, "It is slower. Éxtra errors."},
+		"by errors": {scenarios.Comparison{Verdict: scenarios.Fail, Reason: "éxtra errors."}, "More of its requests fail. Éxtra errors."},
 		"nothing":   {scenarios.Comparison{Verdict: scenarios.Inconclusive}, "The trials do not tell."},
 	} {
 		if got := Verdict(tt.c); got != tt.want {
@@ -100,7 +100,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestCalibration(t *testing.T) {
-	c := scenarios.Calibration{Fingerprint: "a", Made: time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC), Lab: "hashicups", Mesh: "ovs", Scenario: "open",
+	c := scenarios.Calibration{Fingerprint: "a", Made: time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC), Lab: "hashicups", Request: "api", Mesh: "ovs", Scenario: "open",
 		Load: scenarios.OpenLoad{Rate: 400}, Verdicts: 200, LabStarts: 150, FalseFails: map[string]int{"p99": 2, "p50": 0},
 		Undecided: map[string]int{"p50": 3}, Pairs: 11.4, Smallest: 0.1}
 	foreign, blind := c, c
@@ -116,7 +116,7 @@ func TestCalibration(t *testing.T) {
 		all   string
 	}{
 		"calibrated": {r(&c), true, "False alarms when a mesh was compared with itself, in verdicts drawn from 150 pairs of labs: p50 0 of 200 (0\u00a0%); p99 2 of 200 (1\u00a0%).",
-			"Calibrated on 3 February 2026 by meshlab with the lab hashicups under the mesh in the switches, scenario open, 400 requests per second and side; 11.4 pairs per verdict on average; inconclusive of 200: p50 3."},
+			"Calibrated on 3 February 2026 by meshlab with the request api of the lab hashicups under the mesh in the switches, scenario open, 400 requests per second and side; 11.4 pairs per verdict on average; inconclusive of 200: p50 3."},
 		"not":     {r(nil), false, "This machine is not calibrated: how often its verdicts are false alarms, and how small a slowdown they find, is unknown.", "meshlab calibrate"},
 		"empty":   {r(&scenarios.Calibration{Fingerprint: "a"}), false, "This machine is not calibrated: how often its verdicts are false alarms, and how small a slowdown they find, is unknown.", ""},
 		"foreign": {r(&foreign), false, "The calibration is that of another machine or of other software than this run's, so it says little about these verdicts; “meshlab calibrate” makes a new one.", "False alarms"},
@@ -148,12 +148,15 @@ func TestPairedMethod(t *testing.T) {
 	r := &scenarios.Result{ID: "x", Seed: 7, Duets: []scenarios.Duet{d, abba}}
 	text := strings.Join(PairedMethod(r), "\n")
 	for _, want := range []string{
-		"(20 pairs per comparison, 600 requests per variant and trial)", "sent 250 to 400 requests per second to each variant with Poisson arrivals",
-		"(meshlab unknown, seed 7, run x)", "In a duet", "Under ABBA", "It is decided after 10, 14 and 20, or 30 pairs.",
+		"(20 pairs per comparison, 600 requests per variant and trial)", "sent 250 to 400 requests per second to each variant, one to each in random order, with Poisson arrivals of all together;",
+		"(meshlab unknown, seed 7, run x)", "In a duet", "Under ABBA", "It is decided after 10, 14 and 20, or 30 pairs.", "With more than one in a thousand of a variant there is no PASS",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
+	}
+	if text, want := ForThesis(&scenarios.Result{Duets: []scenarios.Duet{abba}}), "to each variant, one variant at a time in randomised ABBA order, with Poisson arrivals;"; !strings.Contains(text, want) {
+		t.Errorf("lacks %q:\n%s", want, text)
 	}
 	const own = "Each pair of trials has labs of its own"
 	if strings.Contains(text, own) {

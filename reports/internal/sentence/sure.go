@@ -71,13 +71,21 @@ func Calibration(r *scenarios.Result) []string {
 	for _, m := range Metrics(c.Undecided) {
 		undecided = append(undecided, fmt.Sprintf("%s %d", m, c.Undecided[m]))
 	}
-	text := fmt.Sprintf("Calibrated on %s by %s with the lab %s under %s, scenario %s, %s requests per second and side",
-		c.Made.UTC().Format("2 January 2006"), cmpOr(c.Meshlab, "meshlab"), c.Lab, inline(c.Mesh), c.Scenario, format.Rate(c.Load.Rate))
+	text := fmt.Sprintf("Calibrated on %s by %s with %sthe lab %s under %s, scenario %s, %s requests per second and side",
+		c.Made.UTC().Format("2 January 2006"), cmpOr(c.Meshlab, "meshlab"), of(c.Request), c.Lab, inline(c.Mesh), c.Scenario, format.Rate(c.Load.Rate))
 	text += fmt.Sprintf("; %s pairs per verdict on average", format.Significant(c.Pairs, 3))
 	if len(undecided) > 0 {
 		text += fmt.Sprintf("; inconclusive of %s: %s", format.Grouped(c.Verdicts), strings.Join(undecided, ", "))
 	}
 	return append(out, text+".")
+}
+
+// of is a request before its lab; nothing for a mix.
+func of(request string) string {
+	if request == "" {
+		return ""
+	}
+	return "the request " + request + " of "
 }
 
 // inline is a mesh in the middle of a sentence.

@@ -27,6 +27,10 @@ type Row struct {
 	Max         [2]float64
 }
 
+// Place says where the thesis measured, as scenarios.Environment.Place does of
+// a run.
+const Place = "the thesis' two clusters in Azure, 2022"
+
 // Ratio is how many times the average of Open vSwitch that of Consul Connect
 // was.
 func (r Row) Ratio() float64 { return r.Avg[0] / r.Avg[1] }
