@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -36,11 +37,13 @@ meshlab.dev/network. docs/kubernetes.md explains them, the configuration file
 (that of 'meshlab controller', and the key kubernetes), and what the agent asks
 of the API server. Flags count before the file.
 
+In a cluster a DaemonSet starts it: 'meshlab agent manifests' writes that.
 SIGTERM ends the agent; the bridge keeps its flows, and registrations stay
 for as long as their lease.`,
 		Example: `  meshlab agent --vip 10.1.1.254 --bridge br1
   meshlab agent --vip 10.1.1.254 --consul 10.0.0.4:8500 --network ovs-net-vlan-hashicups
-  meshlab agent --kubeconfig ~/.kube/config --node worker-1 --vip 10.1.1.254 --check`,
+  meshlab agent --kubeconfig ~/.kube/config --node worker-1 --vip 10.1.1.254 --check
+  meshlab agent manifests --image registry.example/meshlab:1.0 --vip 10.1.1.254 | kubectl apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			load := func() (controller.FileConfig, error) {
@@ -63,6 +66,9 @@ for as long as their lease.`,
 				fmt.Fprintln(c.OutOrStdout(), "the configuration is good")
 				return nil
 			}
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(agentGarbage)
+			}
 			// SIGHUP ends the other verbs, by the context that main hands in.
 			ctx, stop := signal.NotifyContext(context.WithoutCancel(c.Context()), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -80,8 +86,14 @@ for as long as their lease.`,
 	c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
 	c.Flags().BoolVar(&check, "check", false, "say whether the configuration is good, and end")
 	f.define(c)
+	c.AddCommand(newAgentManifests())
 	return c
 }
+
+// agentGarbage is how much garbage an agent lets come together, in per cent of
+// what it keeps. It is on every node, and works seldom: memory counts more than
+// the time of the collector.
+const agentGarbage = 40
 
 // streamLists has client-go read lists one object at a time: an agent keeps
 // little of each, and all at once would be some times its memory. An API server

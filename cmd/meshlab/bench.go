@@ -37,6 +37,7 @@ type benchFlags struct {
 	watch       bool
 	out         string
 	seed        uint64
+	kube        kubeFlags
 }
 
 func newBench() *cobra.Command {
@@ -58,13 +59,19 @@ from its client host. Scenarios say which load:
 Every answer is checked; a wrong one is an error, never a latency. Labs whose
 services all run on one host count as SN (single node), others as MN (several
 nodes), as in the thesis' Table 4. Results go to OUT/<id>.json; OUT/latest.json
-points to the newest. 'meshlab report' makes a page of them.`,
+points to the newest. 'meshlab report' makes a page of them.
+
+--kube CONTEXT measures on a Kubernetes cluster in place of this machine: the
+closed loop alone, from a pod, in a namespace that is removed afterwards. Meshes
+are those that the cluster has what they need for. docs/bench-kubernetes.md says
+what a cluster needs, and what differs.`,
 		Example: `  meshlab bench hashicups --quick
   meshlab bench hashicups hashicups-single-node --mesh direct,ovs,consul-connect
   meshlab bench hashicups --duet --mesh consul-connect,ovs
   meshlab bench hashicups --scenario thesis,open --waterfall
   meshlab bench hashicups --ramp p99=20ms --only frontend
   sudo meshlab bench hashicups --runtime docker --quick
+  meshlab bench hashicups hashicups-single-node --kube my-cluster --image registry.example/meshlab:1
   meshlab bench my-lab.yaml --connections 1,8 --requests 5000 --repeats 6`,
 		RunE: func(c *cobra.Command, args []string) error { return bench(c, args, f) },
 	}
@@ -90,10 +97,17 @@ points to the newest. 'meshlab report' makes a page of them.`,
 	fl.IntVar(&f.repeats, "repeats", d.Repeats, "closed loop: attempts per cell; the first is kept apart")
 	fl.StringVar(&f.out, "out", defaultOut, "folder of the results")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of orders and arrivals (default: random)")
+	f.kube.define(c)
 	return c
 }
 
 func bench(c *cobra.Command, args []string, f benchFlags) error {
+	if on, err := f.kube.given(c); err != nil || on {
+		if err == nil {
+			err = benchOnCluster(c, args, f)
+		}
+		return err
+	}
 	ctx := c.Context()
 	if len(args) == 0 {
 		args = []string{defaultLab}
@@ -126,8 +140,7 @@ func bench(c *cobra.Command, args []string, f benchFlags) error {
 		defer stop()
 	}
 	if err := plan.run(ctx, r, log); err != nil {
-		p.stop()
-		return interrupted(ctx, err)
+		return r.rescue(ctx, f.out, err)
 	}
 	if err := log.keep(); err != nil {
 		return err
@@ -163,6 +176,18 @@ func ceiling(ctx context.Context, p *progress, cfg scenarios.Config) ([]scenario
 	const step = "generator"
 	p.start(step)
 	begin := time.Now()
+	all, err := ceilings(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	best := slices.MaxFunc(all, func(a, b scenarios.Ceiling) int {
+		return int(a.Attempt.RequestsPerSecond - b.Attempt.RequestsPerSecond)
+	})
+	p.finish(step, fmt.Sprintf("its own ceiling: %.0f requests/s against a bare loopback server", best.Attempt.RequestsPerSecond), time.Since(begin))
+	return all, nil
+}
+
+func ceilings(ctx context.Context, cfg scenarios.Config) ([]scenarios.Ceiling, error) {
 	var all []scenarios.Ceiling
 	for _, n := range cfg.Connections {
 		c, err := fortio.Ceiling(ctx, n, ceilingRequests)
@@ -171,9 +196,5 @@ func ceiling(ctx context.Context, p *progress, cfg scenarios.Config) ([]scenario
 		}
 		all = append(all, c)
 	}
-	best := slices.MaxFunc(all, func(a, b scenarios.Ceiling) int {
-		return int(a.Attempt.RequestsPerSecond - b.Attempt.RequestsPerSecond)
-	})
-	p.finish(step, fmt.Sprintf("its own ceiling: %.0f requests/s against a bare loopback server", best.Attempt.RequestsPerSecond), time.Since(begin))
 	return all, nil
 }

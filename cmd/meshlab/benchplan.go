@@ -216,9 +216,12 @@ func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, lo
 		}
 		steps = append(steps, func(ctx context.Context, up []raised) error { return r.closed(ctx, up, p.closed.script, cfg) })
 	}
-	plans, err := p.duets(r, sides)
+	plans, skipped, err := p.duets(lab)
 	if err != nil {
 		return err
+	}
+	for _, s := range skipped {
+		r.p.line("  left out: %s", s)
 	}
 	if p.ramp != "" {
 		for _, plan := range plans {
@@ -260,22 +263,24 @@ func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, lo
 	})
 }
 
-// duets are the paired trials of one lab. The number of hypotheses is that of
-// the whole run.
-func (p benchPlan) duets(r *measurement, sides []side) ([]duetPlan, error) {
-	var all []duetPlan
-	for _, s := range p.open {
-		plans, skipped, err := duetPlans(s, sides, p.only)
-		if err != nil {
-			return nil, err
+// duets are the paired trials of one lab, and what is left out of it. The number
+// of hypotheses is that of the whole run.
+func (p benchPlan) duets(lab loadedLab) (all []duetPlan, skipped []string, err error) {
+	duets := 0
+	for _, other := range p.labs {
+		for _, s := range p.open {
+			plans, left, err := duetPlans(s, meshSides(other, p.meshes), p.only)
+			if err != nil {
+				return nil, nil, err
+			}
+			duets += len(plans)
+			if other.Name == lab.Name && string(other.source) == string(lab.source) {
+				all, skipped = append(all, plans...), append(skipped, left...)
+			}
 		}
-		for _, s := range skipped {
-			r.p.line("  left out: %s", s)
-		}
-		all = append(all, plans...)
 	}
 	for i := range all {
-		all[i].hypotheses = hypotheses(sides, len(all)*len(p.labs))
+		all[i].hypotheses = hypotheses(all[i].sides, duets)
 	}
-	return all, nil
+	return all, skipped, nil
 }

@@ -36,21 +36,25 @@ func (r *measurement) closed(ctx context.Context, up []raised, script loadedScen
 	step := "measure " + name
 	begin := time.Now()
 	r.p.start(step)
-	last := 0
-	cells, err := scenarios.Run(ctx, cfg, func(mesh string, _ scenarios.Pods) scenarios.Target { return targets[mesh] },
-		func(e scenarios.Event) {
-			if e.StepsDone < e.Steps {
-				r.report(fmt.Sprintf("%d of %d cells, %s left, %s under %s", e.Done, e.Total, e.Left.Round(time.Second), e.Step.Point, e.Step.Mesh))
-			}
-			if !r.p.tty && e.Done >= last+len(cfg.Meshes) {
-				last = e.Done
-				r.p.line("  %s: %d of %d cells after %.0f s, about %s left", name, e.Done, e.Total, e.Elapsed.Seconds(), e.Left.Round(time.Second))
-			}
-		})
+	cells, err := scenarios.Run(ctx, cfg, func(mesh string, _ scenarios.Pods) scenarios.Target { return targets[mesh] }, r.showClosed(name, len(cfg.Meshes)))
 	r.res.Cells = append(r.res.Cells, cells...)
 	if err != nil {
 		return err
 	}
 	r.p.finish(step, fmt.Sprintf("%d cells", len(cells)), time.Since(begin))
 	return ctx.Err()
+}
+
+// showClosed returns what shows how far a closed loop is.
+func (r *measurement) showClosed(lab string, meshes int) func(scenarios.Event) {
+	last := 0
+	return func(e scenarios.Event) {
+		if e.StepsDone < e.Steps {
+			r.report(fmt.Sprintf("%d of %d cells, %s left, %s under %s", e.Done, e.Total, e.Left.Round(time.Second), e.Step.Point, e.Step.Mesh))
+		}
+		if !r.p.tty && e.Done >= last+meshes {
+			last = e.Done
+			r.p.line("  %s: %d of %d cells after %.0f s, about %s left", lab, e.Done, e.Total, e.Elapsed.Seconds(), e.Left.Round(time.Second))
+		}
+	}
 }

@@ -6,12 +6,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"meshlab.dev/meshlab/controller/kube/deploy"
 	"meshlab.dev/meshlab/terraform"
 	"meshlab.dev/meshlab/terraform/standin"
 )
@@ -21,8 +23,10 @@ const (
 	defaultCloudLab = "meshlab"
 	// shortestTTL leaves time to make the lab before it deletes itself.
 	shortestTTL = 30 * time.Minute
-	// controlPlaneProcessors are those of a Standard_B2s.
-	controlPlaneProcessors = 2
+	// defaultKubernetes is a minor version that AKS supports until March 2027, and
+	// the last that takes the containerd 1.7 of Ubuntu 24.04.
+	// https://learn.microsoft.com/azure/aks/supported-kubernetes-versions
+	defaultKubernetes = "1.35"
 )
 
 func newCloud() *cobra.Command {
@@ -44,23 +48,25 @@ then, and nothing is paid. docs/azure.md goes through it step by step, and says
 what has been tried with stand-ins only.`,
 		Example: `  meshlab cloud plan --from 198.51.100.7
   meshlab cloud up --from 198.51.100.7 --ttl 3h
+  meshlab cloud bench --quick
   meshlab cloud status
   meshlab cloud down
   meshlab cloud up rehearsal --from 198.51.100.7 --stand-in /tmp/cloud.json --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newCloudPlan(), newCloudUp(), newCloudStatus(), newCloudDown())
+	c.AddCommand(newCloudPlan(), newCloudUp(), newCloudKubeconfig(), newCloudBench(), newCloudStatus(), newCloudDown())
 	return c
 }
 
 // cloudFlags are what plan and up take.
 type cloudFlags struct {
-	clusters, backendConfig                          []string
-	location, from, size, backend, standIn, manifest string
-	nodes                                            int
-	bastion                                          bool
-	ttl                                              time.Duration
+	clusters, backendConfig                []string
+	location, from, size, backend, standIn string
+	kubernetes                             string
+	nodes                                  int
+	bastion                                bool
+	ttl                                    time.Duration
 }
 
 func (f *cloudFlags) add(c *cobra.Command) {
@@ -69,11 +75,11 @@ func (f *cloudFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.from, "from", "", "your public IPv4 address, or a CIDR of /24 or narrower: all that may reach SSH and the API servers (curl -4 ifconfig.me tells it)")
 	c.Flags().StringVar(&f.size, "size", "Standard_B2ms", "size of the nodes, the thesis' by default")
 	c.Flags().IntVar(&f.nodes, "nodes", 2, "nodes of each cluster")
-	c.Flags().BoolVar(&f.bastion, "bastion", false, "reach the virtual machines through Azure Bastion, without public addresses; costs extra")
+	c.Flags().StringVar(&f.kubernetes, "kubernetes", defaultKubernetes, "minor version of Kubernetes in both clusters, one that AKS offers (az aks get-versions)")
+	c.Flags().BoolVar(&f.bastion, "bastion", false, "reach the virtual machines through Azure Bastion, without public addresses; costs extra, and bench cannot reach them")
 	c.Flags().DurationVar(&f.ttl, "ttl", 0, "after that time, as 3h, Azure deletes the lab by itself, whether this machine is there or not (default: never)")
 	c.Flags().StringVar(&f.backend, "backend", "azurerm", "with --backend-config: Terraform's backend that keeps the state")
 	c.Flags().StringArrayVar(&f.backendConfig, "backend-config", nil, "a setting KEY=VALUE of the backend; without any, the state is in the lab's own folder")
-	c.Flags().StringVar(&f.manifest, "agent-manifest", "", "file with the mesh agent's manifests for the cluster with Open vSwitch; the word IMAGE in it becomes the image in the lab's registry")
 	c.Flags().StringVar(&f.standIn, "stand-in", "", "rehearse: use stand-ins instead of Azure, which write into this file what would exist")
 }
 
@@ -98,6 +104,11 @@ func (f *cloudFlags) settings(c *cobra.Command, name string, now time.Time) (ter
 	if given("nodes") {
 		s.Nodes = f.nodes
 	}
+	if given("kubernetes") {
+		if s.Kubernetes = f.kubernetes; !minorVersion.MatchString(s.Kubernetes) {
+			return s, usageError{fmt.Errorf("--kubernetes %s: a minor version, as %s", f.kubernetes, defaultKubernetes)}
+		}
+	}
 	if given("bastion") {
 		s.Bastion = f.bastion
 	}
@@ -119,12 +130,10 @@ func (f *cloudFlags) settings(c *cobra.Command, name string, now time.Time) (ter
 	if len(f.backendConfig) > 0 {
 		s.Backend = &terraform.Backend{Kind: f.backend, Config: f.backendConfig}
 	}
-	if c.Flags().Changed("agent-manifest") {
-		text, err := os.ReadFile(f.manifest)
-		if err != nil {
-			return s, usageError{fmt.Errorf("--agent-manifest: %w", err)}
+	if isNew { // later versions of meshlab write others, and other data makes Azure replace the machine
+		if s.Manifest, err = cloudManifest(); err != nil {
+			return s, err
 		}
-		s.Manifest = string(text)
 	}
 	if c.Flags().Changed("stand-in") {
 		if !isNew && s.StandIns == "" {
@@ -135,6 +144,26 @@ func (f *cloudFlags) settings(c *cobra.Command, name string, now time.Time) (ter
 		}
 	}
 	return s, nil
+}
+
+var minorVersion = regexp.MustCompile(`^1\.[0-9]{2}$`)
+
+// cloudVIP is the virtual address of upstreams in the cluster with Open
+// vSwitch, the thesis'.
+const cloudVIP = "10.1.1.254"
+
+// cloudManifest is what runs the agent in the cluster with Open vSwitch, with
+// services of the cluster. Nodes pull the image themselves, so kubelet needs
+// no password of the registry.
+func cloudManifest() (string, error) {
+	v, err := deploy.Parse(nil, func(values map[string]any) {
+		values["image"] = terraform.ImageWord
+		values["config"].(map[string]any)["vip"] = cloudVIP
+	})
+	if err != nil {
+		return "", fmt.Errorf("write the manifests of the agent: %w", err)
+	}
+	return v.Plain()
 }
 
 // callerCIDR makes a CIDR of an address; one that is wider than /24 is refused.
@@ -203,14 +232,13 @@ func cloudName(args []string) (string, error) {
 	return "", usageError{fmt.Errorf("there are several labs in the cloud, say which: %s", strings.Join(all, ", "))}
 }
 
-// openCloud opens a lab's folder, with stand-ins when it has any, and the
-// environment that the preflight has found.
-func openCloud(c *cobra.Command, s terraform.Settings, environment []string) (*terraform.Lab, error) {
+// openCloud opens a lab's folder, with stand-ins when it has any.
+func openCloud(c *cobra.Command, s terraform.Settings) (*terraform.Lab, error) {
 	path, err := terraform.Find()
 	if err != nil {
 		return nil, err
 	}
-	cfg := terraform.Config{Dir: cloudDir(s.Name), Terraform: path, Settings: s, Environment: environment, Doing: c.Name()}
+	cfg := terraform.Config{Dir: cloudDir(s.Name), Terraform: path, Settings: s, Doing: c.Name()}
 	if s.StandIns != "" {
 		self, err := os.Executable()
 		if err != nil {

@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 	"golang.org/x/term"
 
 	"meshlab.dev/meshlab/terraform"
-	"meshlab.dev/meshlab/terraform/standin"
 )
 
 func newCloudPlan() *cobra.Command {
@@ -24,8 +21,8 @@ func newCloudPlan() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [NAME]",
 		Short: "What would be made in Azure, and what it costs by the hour; makes nothing",
-		Long: `Look at the login and the quota, and say what 'meshlab cloud up' with the same
-flags would make, with an estimate of its cost by the hour. Nothing is made. What
+		Long: `Look at the login, the quota, and whether the region has the sizes and the version
+of Kubernetes, and say what 'meshlab cloud up' with the same flags would make, with an estimate of its cost by the hour. Nothing is made. What
 is written stays in the lab's folder, ~/.local/state/meshlab/cloud/NAME.`,
 		Example: `  meshlab cloud plan --from 198.51.100.7
   meshlab cloud plan --from 198.51.100.7 --clusters ovs --nodes 3 --output json`,
@@ -36,7 +33,7 @@ is written stays in the lab's folder, ~/.local/state/meshlab/cloud/NAME.`,
 				return err
 			}
 			defer r.close()
-			plan, err := r.lab.Plan(c.Context(), r.prices)
+			plan, err := r.plan(c.Context())
 			if err != nil {
 				return err
 			}
@@ -69,7 +66,7 @@ The state, the SSH key and the kubeconfig are in ~/.local/state/meshlab/cloud/NA
 for you alone; with --backend-config the state is in a backend of yours.`,
 		Example: `  meshlab cloud up --from 198.51.100.7 --ttl 3h
   meshlab cloud up --from 198.51.100.7 --clusters aks --yes
-  meshlab cloud up --from 198.51.100.7 --backend-config storage_account_name=mine --backend-config container_name=labs --backend-config key=lab1
+  meshlab cloud up --from 198.51.100.7 --backend-config storage_account_name=mine --backend-config container_name=labs --backend-config key=lab1 --backend-config use_azuread_auth=true
   meshlab cloud up rehearsal --from 198.51.100.7 --stand-in /tmp/cloud.json --yes`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -114,15 +111,15 @@ func (f *cloudFlags) begin(c *cobra.Command, args []string) (*cloudRun, error) {
 	if r.prices, err = terraform.LoadPrices(); err != nil {
 		return nil, err
 	}
-	environment, found, err := preflight(c.Context(), r.settings, r.prices)
-	if err != nil {
+	var found []string
+	if r.settings.Subscription, found, err = preflight(c.Context(), r.settings); err != nil {
 		return nil, err
 	}
 	r.p = newProgress(os.Stderr)
 	for _, line := range found {
 		r.p.line("%s", line)
 	}
-	if r.lab, err = openCloud(c, r.settings, environment); err != nil {
+	if r.lab, err = openCloud(c, r.settings); err != nil {
 		r.p.stop()
 		return nil, err
 	}
@@ -137,9 +134,25 @@ func (r *cloudRun) close() {
 	r.lab.Close()
 }
 
+// plan says what is to be done, when it can be.
+func (r *cloudRun) plan(ctx context.Context) (terraform.Plan, error) {
+	plan, err := r.lab.Plan(ctx, r.prices)
+	if err != nil {
+		return plan, err
+	}
+	if len(plan.Machines) > 0 {
+		return plan, fmt.Errorf("the machines of a cluster that is there cannot be changed, its nodes would not come back: %s; give the old --size and --kubernetes, or take the lab down first (meshlab cloud down %s)", strings.Join(plan.Machines, "; "), r.settings.Name)
+	}
+	found, err := checkRegion(ctx, r.settings, plan.Create, r.prices)
+	for _, line := range found {
+		r.p.line("%s", line)
+	}
+	return plan, err
+}
+
 func (r *cloudRun) up(c *cobra.Command, yes bool) error {
 	ctx := c.Context()
-	plan, err := r.lab.Plan(ctx, r.prices)
+	plan, err := r.plan(ctx)
 	if err != nil {
 		return r.failed(ctx, err)
 	}
@@ -254,7 +267,7 @@ the lab deletes itself, and how to reach it. Azure itself is not asked.`,
 			if err != nil {
 				return err
 			}
-			lab, err := openCloud(c, s, nil)
+			lab, err := openCloud(c, s)
 			if err != nil {
 				return err
 			}
@@ -278,110 +291,4 @@ the lab deletes itself, and how to reach it. Azure itself is not asked.`,
 			return nil
 		},
 	}
-}
-
-func newCloudDown() *cobra.Command {
-	var unlock string
-	c := &cobra.Command{
-		Use:   "down [NAME]",
-		Short: "Remove everything from Azure, and see that nothing remains",
-		Long: `Remove a lab from Azure, whatever state an earlier run has left it in: what was
-interrupted, what failed, what has deleted itself by --ttl. When Terraform cannot
-delete resource by resource, the lab's group goes as a whole. Afterwards Azure is
-asked whether the group is gone (with az; without it, that is said). Then the
-lab's folder goes too. Removing a lab that is not there is no error.`,
-		Example: "  meshlab cloud down\n  meshlab cloud down mine --unlock 6f1c2a9e-0d7b-4b5e-9a51-0d6f6a2f7b11",
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			outliveReader()
-			name, err := cloudName(args)
-			if err != nil {
-				return err
-			}
-			s, err := terraform.LoadSettings(cloudDir(name))
-			if errors.Is(err, terraform.ErrNoLab) {
-				fmt.Fprintf(c.OutOrStdout(), "There is no lab %s in the cloud; nothing to do.\n", name)
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			return cloudDown(c, s, unlock)
-		},
-	}
-	c.Flags().StringVar(&unlock, "unlock", "", "take away this lock of the state first, which a run that died has left")
-	return c
-}
-
-func cloudDown(c *cobra.Command, s terraform.Settings, unlock string) error {
-	ctx := c.Context()
-	// The quota does not matter: nothing is asked for.
-	environment, found, err := preflight(ctx, terraform.Settings{StandIns: s.StandIns}, terraform.Prices{})
-	if err != nil {
-		return err
-	}
-	p := newProgress(os.Stderr)
-	defer p.stop()
-	p.line("%s", found[0])
-	lab, err := openCloud(c, s, environment)
-	if err != nil {
-		return err
-	}
-	defer lab.Close()
-	r := &cloudRun{settings: s, lab: lab, p: p}
-	if r.prices, err = terraform.LoadPrices(); err != nil {
-		return err
-	}
-	if unlock != "" {
-		if err := lab.Unlock(ctx, unlock); err != nil {
-			return err
-		}
-	}
-	if err := lab.Destroy(ctx, r.event("removed")); err != nil {
-		return r.failed(ctx, err)
-	}
-	p.stop()
-	verified, err := gone(ctx, s)
-	if err != nil {
-		return fmt.Errorf("lab %s is out of Terraform's state, but %w", s.Name, err)
-	}
-	if err := lab.Forget(); err != nil {
-		return fmt.Errorf("remove the lab's folder: %w", err)
-	}
-	if wantJSON(c) {
-		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"removed": s.Name, "verified": verified})
-	}
-	fmt.Fprintf(c.OutOrStdout(), "Lab %s is removed; %s.\n", s.Name, verified)
-	return nil
-}
-
-// gone asks the cloud itself whether anything of a lab remains, and says what it
-// answers. Terraform's state is only what Terraform knows.
-func gone(ctx context.Context, s terraform.Settings) (string, error) {
-	if s.StandIns != "" {
-		state, err := standin.Cloud{Path: s.StandIns}.Load()
-		if err != nil {
-			return "", err
-		}
-		for _, r := range state.Resources {
-			if strings.Contains(r.ID, "/resourceGroups/meshlab-"+s.Name) {
-				return "", fmt.Errorf("the stand-in cloud still holds %s", r.ID)
-			}
-		}
-		return "the stand-in cloud holds nothing of it", nil
-	}
-	az, err := exec.LookPath("az")
-	if err != nil {
-		return "Azure was not asked, as az is not on the PATH", nil
-	}
-	for _, group := range []string{"meshlab-" + s.Name, "meshlab-" + s.Name + "-aks-nodes"} {
-		var there bool
-		if err := askAz(ctx, az, &there, "group", "exists", "--name", group); err != nil {
-			return "", err
-		}
-		if there {
-			return "", fmt.Errorf("its group %s is still in Azure, and may cost: az group delete --name %s", group, group)
-		}
-	}
-	return "Azure has no group of it any more", nil
 }

@@ -24,7 +24,10 @@ func printPlan(w io.Writer, plan terraform.Plan, prices terraform.Prices, s terr
 			printItems(w, part.items)
 		}
 	}
-	printCost(w, plan.Create, prices)
+	if plan.Joining {
+		fmt.Fprintln(w, "Virtual machines that are added join the cluster only within two hours of its beginning; later ones cost, and are no nodes.")
+	}
+	printCost(w, plan.After, prices)
 	switch {
 	case s.Expires != nil:
 		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", s.Expires.Local().Format("2006-01-02 15:04 MST"))
@@ -72,8 +75,11 @@ func printAccess(w io.Writer, s terraform.Settings, a terraform.Access, key stri
 		fmt.Fprintf(w, "AKS with Consul: export KUBECONFIG=%s\n", a.Kubeconfig)
 	}
 	switch {
+	case a.OVSKubeconfig != "":
+		fmt.Fprintf(w, "Open vSwitch: export KUBECONFIG=%s\n", a.OVSKubeconfig)
+		fmt.Fprintf(w, "Its control plane: ssh -i %s %s\n", key, a.SSH)
 	case a.SSH != "":
-		fmt.Fprintf(w, "Open vSwitch, its kubeconfig: ssh -i %s %s sudo cat /etc/kubernetes/admin.conf\n", key, a.SSH)
+		fmt.Fprintf(w, "Open vSwitch: meshlab cloud kubeconfig %s, once it runs; its control plane: ssh -i %s %s\n", s.Name, key, a.SSH)
 	case a.Bastion != "" && a.Machine != "":
 		fmt.Fprintf(w, "Open vSwitch, by Bastion: az network bastion ssh --name %s --resource-group %s --target-resource-id %s --auth-type ssh-key --username meshlab --ssh-key %s\n", a.Bastion, a.ResourceGroup, a.Machine, key)
 	}
@@ -99,7 +105,7 @@ func printStatusJSON(w io.Writer, s terraform.Settings, items []terraform.Item, 
 }
 
 func printPlanJSON(w io.Writer, plan terraform.Plan, prices terraform.Prices) error {
-	usd, complete := terraform.Sum(plan.Create)
+	usd, complete := terraform.Sum(plan.After)
 	return json.NewEncoder(w).Encode(map[string]any{
 		"create": plan.Create, "change": plan.Change, "delete": plan.Delete,
 		"usd_per_hour": usd, "all_prices_known": complete, "prices_of": prices.Date,

@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"meshlab.dev/meshlab/controller"
 	"meshlab.dev/meshlab/controller/discover"
@@ -27,41 +23,6 @@ type cluster struct {
 	source *kube.Source
 	cfg    controller.FileConfig
 	log    *slog.Logger
-}
-
-// Requests besides watches that one agent may send in the long run, and at
-// once: enough to tell a node full of pods what is wrong with them.
-const (
-	kubeRequestsPerSec = 20
-	kubeBurst          = 40
-)
-
-// kubeClient is a client of the cluster that the configuration names. Without
-// a file it is the one that this process runs in.
-func kubeClient(k controller.Kubernetes) (kubernetes.Interface, error) {
-	var cfg *rest.Config
-	var err error
-	if k.Kubeconfig == "" && k.Context == "" {
-		if cfg, err = rest.InClusterConfig(); err != nil {
-			return nil, fmt.Errorf("find the cluster: %w; outside of a cluster, give --kubeconfig", err)
-		}
-	} else {
-		rules := clientcmd.NewDefaultClientConfigLoadingRules()
-		rules.ExplicitPath = k.Kubeconfig
-		cfg, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.Context}).ClientConfig()
-		if err != nil {
-			return nil, fmt.Errorf("read kubeconfig: %w", err)
-		}
-	}
-	cfg.UserAgent = "meshlab-agent/" + version()
-	cfg.ContentType, cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
-	cfg.QPS, cfg.Burst = kubeRequestsPerSec, kubeBurst
-	cfg.WarningHandler = rest.NoWarnings{}
-	client, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("make a client for Kubernetes: %w", err)
-	}
-	return client, nil
 }
 
 func newCluster(cfg controller.FileConfig, log *slog.Logger) (*cluster, error) {
@@ -80,8 +41,8 @@ func newCluster(cfg controller.FileConfig, log *slog.Logger) (*cluster, error) {
 }
 
 // start begins all that the agent does besides the loop of the controller,
-// once it works.
-func (c *cluster) start(ctx context.Context, all *errgroup.Group, active <-chan struct{}) error {
+// once it works. d has the settings in force.
+func (c *cluster) start(ctx context.Context, d *daemon, all *errgroup.Group, active <-chan struct{}) {
 	all.Go(func() error { return c.source.Run(ctx) })
 	working := func(task func(context.Context) error) {
 		all.Go(func() error {
@@ -109,29 +70,30 @@ func (c *cluster) start(ctx context.Context, all *errgroup.Group, active <-chan 
 			},
 		})
 	})
-	if c.cfg.Kubernetes.Registry != controller.RegistryConsul {
-		return nil
+	if c.cfg.Kubernetes.Registry == controller.RegistryConsul {
+		working(func(ctx context.Context) error { return following(ctx, d, consulSettings, c.register) })
 	}
-	client, err := consulClient(c.cfg)
+}
+
+// register keeps the registrations of the node's pods in step.
+func (c *cluster) register(ctx context.Context, cfg controller.FileConfig) error {
+	client, err := consulClient(cfg)
 	if err != nil {
 		return err
 	}
-	working(func(ctx context.Context) error {
-		return register.Keep(ctx, register.Config{
-			Client: client, Owner: c.cfg.Node, Lease: time.Duration(c.cfg.Kubernetes.Lease), Logger: c.log,
-			Instances: func(ctx context.Context, emit func([]register.Instance)) error {
-				var last []register.Instance
-				first := true
-				return c.source.Local(ctx, func(pods []*kube.Pod) {
-					if now := instancesOf(pods); first || !slices.Equal(now, last) {
-						last, first = now, false
-						emit(now)
-					}
-				})
-			},
-		})
+	return register.Keep(ctx, register.Config{
+		Client: client, Owner: c.cfg.Node, Lease: time.Duration(c.cfg.Kubernetes.Lease), Logger: c.log,
+		Instances: func(ctx context.Context, emit func([]register.Instance)) error {
+			var last []register.Instance
+			first := true
+			return c.source.Local(ctx, func(pods []*kube.Pod) {
+				if now := instancesOf(pods); first || !slices.Equal(now, last) {
+					last, first = now, false
+					emit(now)
+				}
+			})
+		},
 	})
-	return nil
 }
 
 // peersOf are the other nodes that pods of the mesh run on. A node without

@@ -40,10 +40,10 @@ func newCompare() *cobra.Command {
 		Short: "Say whether NEW is slower than BASE, with an exit code for CI",
 		Long: `Bring up a lab for BASE and one for NEW, side by side, send the same open-loop
 load to both in turns, and decide: is the median or the 99th percentile of NEW
-worse than that of BASE by more than a margin (5 % and 20 %)? After 10, 14 and 20
-pairs of trials it looks whether that is certain enough. Two labs of one kind are
-never quite alike, so each pair of trials has labs of its own: some ten seconds a
-pair.
+worse than that of BASE by more than a margin (5 % and 20 %), or do more of its
+requests fail? After 10, 14 and 20 pairs of trials it looks whether that is certain
+enough. Two labs of one kind are never quite alike, so each pair of trials has labs
+of its own: some ten seconds a pair.
 
 BASE and NEW are two meshes, two lab files, two scenario files, or two result
 files of earlier runs. With --base-bin and --new-bin they are two builds of
@@ -129,8 +129,7 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 	}
 	r.fleet.runtime = f.runtime
 	if err := r.compare(ctx, plans, f.oneAtATime); err != nil {
-		p.stop()
-		return interrupted(ctx, err)
+		return r.rescue(ctx, f.out, err)
 	}
 	path, err := r.finish(f.out)
 	if err != nil {

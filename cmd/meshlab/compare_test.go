@@ -17,9 +17,10 @@ import (
 )
 
 // A load that is small enough for a busy machine. The delay is that of the
-// service on purpose.
+// service on purpose: without one, medians drift on a busy machine, and each
+// warm-up takes the 20 s that it may.
 const steady = `name: %s
-open: { rate: 200, connections: 4, requests: 200, pairs: [2] }
+open: { rate: 200, connections: 16, requests: 200, pairs: [2] }
 requests:
   get: { to: web, headers: { Meshlab-Delay: %s } }
 steps:
@@ -27,8 +28,8 @@ steps:
 `
 
 const (
-	fast = "1us"
-	slow = "50ms" // far more than what a busy machine adds
+	fast = "20ms"
+	slow = "400ms" // by far more than what a busy machine adds
 )
 
 // The whole way of a regression: found, told in every form, and an exit code of
@@ -36,8 +37,10 @@ const (
 func TestCompareFindsARegression(t *testing.T) {
 	p := root(t)
 	before := inventory(t)
-	// Fewer pairs can never FAIL, and fewer connections would not carry the rate.
-	nine := strings.NewReplacer("pairs: [2]", "pairs: [9]", "connections: 4", "connections: 16").Replace(steady)
+	// Fewer pairs can never FAIL: each of nine must be slower, also in labs that
+	// the tests beside this one disturb. Fewer connections would not carry the
+	// rate.
+	nine := strings.NewReplacer("pairs: [2]", "pairs: [9]", "rate: 200, connections: 16", "rate: 100, connections: 64").Replace(steady)
 	p.writeFile(t, "before.yaml", fmt.Sprintf(nine, "before", fast))
 	p.writeFile(t, "after.yaml", fmt.Sprintf(nine, "after", slow))
 	r := p.run(t, "", "compare", "before.yaml", "after.yaml", "--lab", "single-upstream", "--only", "",
@@ -75,9 +78,11 @@ func TestCompareFindsARegression(t *testing.T) {
 			t.Errorf("side %d: %d requests, %d errors: %v", i, side.Requests, side.Errors, side.ErrorKind)
 		}
 	}
-	// The same run, read again.
-	if r := p.run(t, "", "compare", filepath.Join("results", res.ID+".json"), filepath.Join("results", "latest.json"), "--output", "json"); r.code != exitInconclusive {
-		t.Errorf("a file against itself, without another mesh beside it: %s", r)
+	// The same run, read again: no regression, and how sure that is depends on
+	// how busy the machine was.
+	r = p.run(t, "", "compare", filepath.Join("results", res.ID+".json"), filepath.Join("results", "latest.json"), "--output", "json")
+	if r.code != 0 && r.code != exitInconclusive || !strings.Contains(r.stderr, "These are two runs") {
+		t.Errorf("a file against itself: %s", r)
 	}
 	if err := same(t, withFiles(before, files(t, p.dir))); err != nil {
 		t.Error(err)
@@ -154,10 +159,10 @@ func TestCalibrateAndReproduce(t *testing.T) {
 	p := root(t)
 	p.env = append(p.env, "XDG_STATE_HOME="+filepath.Join(p.dir, "state"))
 	before := inventory(t)
-	three := strings.NewReplacer("rate: 200", "rate: 500", "[2]", "[3]").Replace(steady) // fewer pairs have no interval
+	three := strings.Replace(steady, "[2]", "[3]", 1) // fewer pairs have no interval
 	p.writeFile(t, "light.yaml", fmt.Sprintf(three, "light", fast))
-	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--pairs", "3", "--verdicts", "10", "--effects", "400")
-	if r.code != 0 || !strings.Contains(r.stdout, "+400 % added") || !strings.Contains(r.stdout, "Stored in") {
+	r := p.run(t, "", "calibrate", "single-upstream", "--scenario", "light.yaml", "--pairs", "3", "--verdicts", "10", "--effects", "50")
+	if r.code != 0 || !strings.Contains(r.stdout, "+50 % added") || !strings.Contains(r.stdout, "Stored in") {
 		t.Fatal(r)
 	}
 	told := p.ok(t, "bench", "single-upstream", "--mesh", "direct,ovs", "--scenario", "light.yaml", "--log")

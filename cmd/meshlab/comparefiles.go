@@ -18,6 +18,7 @@ func compareFiles(c *cobra.Command, args []string, f compareFlags) error {
 	}
 	base, changed := results[0], results[1]
 	res := *changed
+	res.Calibration = nil // it is of paired trials
 	if res.Duets, err = scenarios.CompareRuns(base, changed); err != nil {
 		return usageError{err}
 	}
@@ -34,8 +35,9 @@ func compareFiles(c *cobra.Command, args []string, f compareFlags) error {
 func unlike(a, b scenarios.Environment) []string {
 	var all []string
 	if hosts := [2]string{hostsOf(a), hostsOf(b)}; hosts[0] != hosts[1] {
-		all = append(all, fmt.Sprintf("Hosts were %s in one and %s in the other: what that costs is in every figure.", hosts[0], hosts[1]))
+		all = append(all, fmt.Sprintf("Hosts were %s in one and %s in the other: what that costs is in every figure, and not the same for each mesh. 'meshlab report' of both files sets their ratios beside each other.", hosts[0], hosts[1]))
 		a.Runtime, a.Docker, b.Runtime, b.Docker = "", "", "", ""
+		a.Cluster, b.Cluster = nil, nil
 		if a.Fingerprint != "" && b.Fingerprint != "" { // else nobody knows
 			a.Fingerprint, b.Fingerprint = a.Sum(), b.Sum()
 		}
@@ -50,8 +52,11 @@ func unlike(a, b scenarios.Environment) []string {
 // hostsOf says what the hosts of a run's labs were; an older result, which does
 // not say, had no choice.
 func hostsOf(e scenarios.Environment) string {
-	if e.Docker == "" {
-		return "network namespaces"
+	switch {
+	case e.Cluster != nil:
+		return "pods of " + e.Place()
+	case e.Docker != "":
+		return "containers of Docker " + e.Docker
 	}
-	return "containers of Docker " + e.Docker
+	return "network namespaces"
 }

@@ -17,6 +17,7 @@ func TestUnlike(t *testing.T) {
 	plain := sum(scenarios.Environment{CPU: "A", Kernel: "Linux 6", Runtime: "namespaces"})
 	boxed := sum(scenarios.Environment{CPU: "A", Kernel: "Linux 6", Runtime: "docker", Docker: "20.10.24"})
 	newer := sum(scenarios.Environment{CPU: "A", Kernel: "Linux 7", Runtime: "docker", Docker: "28.5.2"})
+	pods := sum(scenarios.Environment{CPU: "A", Kernel: "Linux 6", Runtime: scenarios.Kubernetes, Cluster: &scenarios.Cluster{Kubernetes: "v1.34.3", Cloud: "azure"}})
 	older := scenarios.Environment{CPU: "A", Kernel: "Linux 6"} // tells neither
 	const hosts, machines = "Hosts were", "different machines"
 	for name, tc := range map[string]struct {
@@ -28,6 +29,7 @@ func TestUnlike(t *testing.T) {
 		"another runtime":   {plain, boxed, []string{hosts + " network namespaces in one and containers of Docker 20.10.24 in the other"}},
 		"another engine":    {boxed, newer, []string{hosts + " containers of Docker 20.10.24 in one", machines}},
 		"of an old version": {older, plain, []string{machines}},
+		"Kubernetes":        {boxed, pods, []string{hosts + " containers of Docker 20.10.24 in one and pods of Kubernetes 1.34 (Azure) in the other"}},
 		"old, and Docker":   {older, boxed, []string{hosts, machines}},
 	} {
 		t.Run(name, func(t *testing.T) {

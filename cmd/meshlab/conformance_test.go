@@ -58,6 +58,8 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.up(t, "first", "single-upstream", "--runtime", "docker") // builds the image, which stays
+	p.ok(t, "down", "first")
 	for _, switches := range []string{"shared", "isolated"} {
 		file := p.writeFile(t, switches+".yaml", strings.Replace(string(source), "\nname: hashicups\n", "\nname: hashicups\nswitches: "+switches+"\n", 1))
 		seen := map[orchestrate.Runtime]sameEverywhere{}
@@ -91,8 +93,6 @@ type sameEverywhere struct {
 
 func conform(t *testing.T, p person, socket, file string, runtime orchestrate.Runtime) sameEverywhere {
 	const name = "conform"
-	p.up(t, name, "single-upstream", "--runtime", string(runtime)) // builds the image
-	p.ok(t, "down", name)
 	before, inEngine := inventory(t), engineInventory(t, socket)
 	l := p.up(t, name, file, "--runtime", string(runtime), "--no-publish")
 	if l.status.Runtime != runtime {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/spf13/cobra"
@@ -97,12 +98,19 @@ func consulClient(cfg controller.FileConfig) (*api.Client, error) {
 	if cfg.Consul.TokenFile != "" {
 		c.TokenFile, c.Token = cfg.Consul.TokenFile, ""
 	}
+	c.Transport.ResponseHeaderTimeout = consulAnswer
 	client, err := api.NewClient(c)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for Consul: %w", err)
 	}
 	return client, nil
 }
+
+// consulAnswer is after which a Consul that takes a request and does not answer
+// is away, and another one behind its address is asked. Blocking queries wait a
+// minute, to which Consul adds up to a sixteenth ("Blocking Queries", wait). A
+// unix socket has no other one behind it, and its transport no limit.
+const consulAnswer = 90 * time.Second
 
 // newLogger logs as the configuration asks for. The level can change later.
 func newLogger(cfg controller.FileConfig, to io.Writer, level *slog.LevelVar) *slog.Logger {

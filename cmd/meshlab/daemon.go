@@ -119,9 +119,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 		return err
 	}
 	if d.cluster != nil {
-		if err := d.cluster.start(ctx, all, active); err != nil {
-			return err
-		}
+		d.cluster.start(ctx, d, all, active)
 	}
 	all.Go(func() error { return c.Run(ctx) })
 	all.Go(func() error { return d.tell(ctx, c, cfg.Standby) })
@@ -180,6 +178,9 @@ func (d *daemon) controllerConfig(cfg controller.FileConfig, active <-chan struc
 			})
 		}
 	}
+	if d.cluster != nil {
+		run.Away = d.cluster.source.Away
+	}
 	if cfg.Network().Mesh {
 		run.RegistryUp = d.probe.up.Load
 		if d.cluster != nil && cfg.Kubernetes.Registry == controller.RegistryKubernetes {
@@ -208,13 +209,13 @@ func (d *daemon) watchNetwork(ctx context.Context, cfg controller.FileConfig, em
 	}
 	switch {
 	case d.cluster != nil:
-		look.Nodes, look.Sparse = d.cluster.nodes, true
+		look.Nodes, look.Sparse, look.Split = d.cluster.nodes, true, true
 	case client != nil:
 		look.Nodes = discover.Nodes(client, d.log)
 	}
 	return discover.Watch(ctx, look, func(n discover.Network) {
 		d.limits.place(cfg.RunDirs(), n.Types)
-		out := controller.Network{Fabric: n.Fabric, Partial: n.Partial}
+		out := controller.Network{Fabric: n.Fabric, Partial: n.Partial, Since: n.Since}
 		for _, dp := range n.Datapaths {
 			out.Datapaths = append(out.Datapaths, controller.Datapath{Datapath: dp, Address: cfg.ManagementSocket(dp.Name)})
 		}
@@ -257,6 +258,7 @@ func (d *daemon) watchRegistry(ctx context.Context, cfg controller.FileConfig, e
 func following(ctx context.Context, d *daemon, part func(controller.FileConfig) any, watch func(context.Context, controller.FileConfig) error) error {
 	for {
 		cfg, changed := d.settings()
+		before := part(cfg) // now: files have other content later
 		child, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- watch(child, cfg) }()
@@ -268,7 +270,7 @@ func following(ctx context.Context, d *daemon, part func(controller.FileConfig) 
 			case <-changed:
 				var next controller.FileConfig
 				next, changed = d.settings()
-				again = !reflect.DeepEqual(part(cfg), part(next))
+				again = !reflect.DeepEqual(before, part(next))
 			}
 		}
 		stop()

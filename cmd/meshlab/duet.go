@@ -164,7 +164,7 @@ func (l *duetLabs) connect(ctx context.Context, up []raised) (scenarios.Generato
 				if headers == nil {
 					headers = map[string]string{}
 				}
-				headers[service.DelayHeader] = l.delay.String()
+				addDelay(headers, l.delay)
 				steps[s].Headers = headers
 			}
 		}
@@ -175,6 +175,17 @@ func (l *duetLabs) connect(ctx context.Context, up []raised) (scenarios.Generato
 		return nil, fmt.Errorf("start the load generator: %w", err)
 	}
 	return g, nil
+}
+
+// addDelay makes a service wait that much longer than the scenario has it wait.
+func addDelay(headers map[string]string, delay time.Duration) {
+	for name, text := range headers {
+		if own, err := time.ParseDuration(text); err == nil && strings.EqualFold(name, service.DelayHeader) {
+			delay += own
+			delete(headers, name)
+		}
+	}
+	headers[service.DelayHeader] = delay.String()
 }
 
 // use brings up the lab of one variant alone.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"meshlab.dev/meshlab/orchestrate"
 )
 
 // small is a lab that comes up fast; %s is what its only service runs, %d
@@ -211,18 +213,31 @@ func TestKilledUp(t *testing.T) {
 	before := inventory(t)
 	for _, step := range []string{"", "network", "consul"} {
 		t.Run("kill after "+step, func(t *testing.T) {
-			if r := interruptAfter(t, p, step, syscall.SIGKILL); r.code != -1 {
-				t.Fatal(r)
-			}
-			eventually(t, patience, func() error { // without any help
-				if left := labProcesses(t); len(left) > 0 {
-					return fmt.Errorf("still there: %+v", left)
+			// On a busy machine the signal may come when `up` has been told that the
+			// lab is ready: that lab stays, as every other.
+			const tries = 5
+			for try := 1; ; try++ {
+				if r := interruptAfter(t, p, step, syscall.SIGKILL); r.code != -1 {
+					t.Fatal(r)
 				}
-				return nil
-			})
-			p.ok(t, "down", "interrupted")
-			if err := same(t, before); err != nil {
-				t.Error(err)
+				late := false
+				eventually(t, patience, func() error { // without any help
+					left := labProcesses(t)
+					if late = len(left) > 0 && ready(orchestrate.StateOf("interrupted")); len(left) > 0 && !late {
+						return fmt.Errorf("still there: %+v", left)
+					}
+					return nil
+				})
+				p.ok(t, "down", "interrupted")
+				if err := same(t, before); err != nil {
+					t.Error(err)
+				}
+				if !late {
+					return
+				}
+				if try == tries {
+					t.Fatalf("the lab was ready in each of %d tries, whoever was killed", tries)
+				}
 			}
 		})
 	}

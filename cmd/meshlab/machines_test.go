@@ -21,15 +21,15 @@ import (
 	"meshlab.dev/meshlab/orchestrate/consul"
 )
 
-var machinesAtOnce = flag.Int("machines", 2, "how many machines all tests are shared out to; 1: one after the other on one")
+var machinesAtOnce = flag.Int("machines", 4, "how many machines all tests are shared out to; 1: one after the other on one")
 
 // longTests are begun first, so that none of them is what is waited for at the
 // end. The order of all others is that of the source.
-var longTests = []string{"TestPages", "TestConformance", "TestFaultVerb", "TestInterruptAnywhere", "TestCrash"}
+var longTests = []string{"TestCalibrateAndReproduce", "TestCompareFindsARegression", "TestPages", "TestConformance", "TestFaultVerb", "TestInterruptAnywhere", "TestCrash"}
 
 // aloneTests hold times of milliseconds to their limits, or stop parts of a lab
 // for a while: no other test runs beside them.
-var aloneTests = []string{"TestCompareFindsARegression", "TestSurvival", "TestRestartedSwitchWaits", "TestSwitchesOnMachines", "TestRollout", "TestLinks"}
+var aloneTests = []string{"TestSurvival", "TestRestartedSwitchWaits", "TestSwitchesOnMachines", "TestRollout", "TestLinks"}
 
 // sharedOut tells whether this run is one of all tests. These wait for most of
 // their time, for Consul and for each other's daemons, so several machines do

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"meshlab.dev/meshlab/orchestrate/kube"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 )
 
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string) int {
 	fmt.Fprintln(os.Stderr, "meshlab: "+strings.TrimRight(err.Error(), "\n"))
 	var usage usageError
 	switch {
-	case errors.Is(err, supervisor.ErrLeft):
+	case errors.Is(err, supervisor.ErrLeft), errors.Is(err, kube.ErrLeft):
 		return exitFailed
 	case ctx.Err() != nil:
 		return exitInterrupted
@@ -81,7 +82,8 @@ A lab is a sandbox: nothing of it touches your own network, and nothing is
 left when it is down. Where the kernel allows user namespaces, no root is
 needed. 'meshlab doctor' says what this machine has and lacks.
 
-Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interrupted.`,
+Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interrupted;
+of 'compare' 3 FAIL and 4 INCONCLUSIVE; of 'exec' those of its command.`,
 		Example: `  meshlab doctor                         what is missing here, and what mends it
   meshlab up hashicups                   the thesis' lab, with the mesh in the switches
   meshlab exec h1 -- curl localhost:20863/health
@@ -104,6 +106,9 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 		if o := c.Flag("output").Value.String(); o != "text" && o != "json" {
 			return usageError{fmt.Errorf("--output %s: it is text or json", o)}
 		}
+		if err := c.ValidateRequiredFlags(); err != nil {
+			return usageError{fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath())}
+		}
 		return nil
 	}
 	root.AddGroup(
@@ -121,19 +126,28 @@ Exit codes: 0 done, 1 failed, 2 wrong use (flags, names, lab files), 130 interru
 	add("lab", newUp(), newDown(), newLabs(), newInit(), newImport(), newValidate(), newGraph(), newFault(), newCloud())
 	add("look", newPs(), newExec(), newLogs(), newFlows(), newTop(), newTrace(), newLink())
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
-	add("other", newDoctor(), newController(), newAgent())
-	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate(), newStandIn())
+	add("other", newDoctor(), newController(), newAgent(), newImage())
+	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate(), newStandIn(), newKubeLoad())
 	for _, c := range root.Commands() {
-		if args := c.Args; args != nil {
-			c.Args = func(c *cobra.Command, a []string) error {
-				if err := args(c, a); err != nil {
-					return usageError{fmt.Errorf("%w\nUsage: %s", err, c.UseLine())}
-				}
-				return nil
-			}
-		}
+		wrongArgsAreUsage(c)
 	}
 	return root
+}
+
+// wrongArgsAreUsage makes errors of a verb's arguments, and of those of its own
+// verbs, the user's own.
+func wrongArgsAreUsage(c *cobra.Command) {
+	if args := c.Args; args != nil {
+		c.Args = func(c *cobra.Command, a []string) error {
+			if err := args(c, a); err != nil {
+				return usageError{fmt.Errorf("%w\nUsage: %s", err, c.UseLine())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrongArgsAreUsage(sub)
+	}
 }
 
 // knownVerb refuses what is no verb, and names the nearest one.

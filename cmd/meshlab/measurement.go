@@ -116,12 +116,39 @@ func (r *measurement) measure(ctx context.Context, sides []side, steps ...func(c
 
 // finish writes the document to dir, and returns its path.
 func (r *measurement) finish(dir string) (string, error) {
+	r.complete()
+	return store(dir, r.res)
+}
+
+// rescue writes what a run had complete that failed or was interrupted: cells
+// with all their attempts, paired trials that were decided. It is not what
+// latest.json points to. The error that it returns is why the run ended.
+func (r *measurement) rescue(ctx context.Context, dir string, err error) error {
+	r.p.stop()
+	err = interrupted(ctx, err)
+	if len(r.res.Cells)+len(r.res.Duets)+len(r.res.Ramps)+len(r.res.Waterfalls) == 0 {
+		return err
+	}
+	r.complete()
+	path := resultPath(dir, r.res)
+	if werr := scenarios.Write(path, r.res); werr != nil {
+		return errors.Join(err, werr)
+	}
+	return fmt.Errorf("%w; what was complete by then is in %s", err, path)
+}
+
+// complete adds to the document what is known when all has been measured.
+func (r *measurement) complete() {
 	r.res.Finished = time.Now()
 	r.res.Environment.Fingerprint = r.res.Environment.Sum()
 	r.p.stop()
 	cal, err := scenarios.LoadCalibration(calibrationDir(), r.res.Environment.Fingerprint)
 	if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) { // what was measured must not be lost by it
 		r.p.line("  %v; verdicts do not tell of it: 'meshlab calibrate --fresh' makes it anew", err)
+	}
+	if cal != nil && cal.Verdicts == 0 {
+		r.p.line("  the calibration of this machine has %d pairs of labs, too few for verdicts: the same 'meshlab calibrate' goes on", cal.LabStarts)
+		cal = nil
 	}
 	if cal != nil { // without the single pairs
 		cal.Ratios = nil
@@ -130,14 +157,13 @@ func (r *measurement) finish(dir string) (string, error) {
 		}
 	}
 	r.res.Calibration = cal
-	return store(dir, r.res)
 }
 
 // interrupted turns the error of a run that Ctrl-C ended into what a user
 // wants to know.
 func interrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, supervisor.ErrLeft) {
-		return errors.New("interrupted; no lab is left, and no results are written")
+		return errors.New("interrupted; no lab is left")
 	}
 	return err
 }

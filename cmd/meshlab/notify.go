@@ -53,7 +53,7 @@ func (d *daemon) tell(ctx context.Context, c *controller.Controller, lock string
 	told := time.Time{}
 	for {
 		h := c.Health()
-		if text := describe(h, d.placed.Load(), lock); text != last {
+		if text := describe(h, d.placed.Load(), lock, d.registryName()); text != last {
 			d.notify.send("STATUS=" + text)
 			last = text
 		}
@@ -79,8 +79,20 @@ func (d *daemon) tell(ctx context.Context, c *controller.Controller, lock string
 	}
 }
 
+// registryName is where services come from, for people.
+func (d *daemon) registryName() string {
+	cfg, _ := d.settings()
+	switch {
+	case d.cluster != nil && cfg.Kubernetes.Registry == controller.RegistryKubernetes:
+		return "the Kubernetes API"
+	case d.cluster != nil:
+		return "Consul or the Kubernetes API"
+	}
+	return "Consul"
+}
+
 // describe is the state in a line.
-func describe(h controller.Health, placed bool, lock string) string {
+func describe(h controller.Health, placed bool, lock, registry string) string {
 	synced := 0
 	for _, dp := range h.Datapaths {
 		if dp.InSync {
@@ -93,9 +105,9 @@ func describe(h controller.Health, placed bool, lock string) string {
 	case h.Role == "standby" && h.OK:
 		return fmt.Sprintf("standby, ready to take over %d bridges from process %d", len(h.Datapaths), standby.Holder(lock))
 	case h.Role == "standby":
-		return fmt.Sprintf("standby, not ready: waiting for Consul and Open vSwitch; process %d works", standby.Holder(lock))
+		return fmt.Sprintf("standby, not ready: waiting for %s and Open vSwitch; process %d works", registry, standby.Holder(lock))
 	case h.Snapshot == 0:
-		return fmt.Sprintf("waiting for Consul; %d of %d bridges carry what is known", synced, len(h.Datapaths))
+		return fmt.Sprintf("waiting for %s; %d of %d bridges carry what is known", registry, synced, len(h.Datapaths))
 	default:
 		return fmt.Sprintf("%d of %d bridges in sync with snapshot %d", synced, len(h.Datapaths), h.Snapshot)
 	}

@@ -78,7 +78,8 @@ func (l *limiter) relieve(ctx context.Context, forget func(context.Context, stri
 	})
 }
 
-// each calls f for each datapath that carries bridges.
+// each calls f for each datapath that carries bridges, for those of several Open
+// vSwitches at once: one that does not answer keeps none of the others waiting.
 func (l *limiter) each(f func(run string, c *datapath.Control) error) error {
 	l.mu.Lock()
 	runs, types := l.runs, l.types
@@ -89,24 +90,28 @@ func (l *limiter) each(f func(run string, c *datapath.Control) error) error {
 	if len(runs) == 0 {
 		return errors.New("the switches are on other machines, or run_dir of the datapaths is missing")
 	}
-	var errs []error
-	for _, run := range runs {
-		path := run
-		if _, err := os.Stat(filepath.Join(run, "ovs-vswitchd.pid")); err != nil {
-			path = filepath.Join(run, "ovs-vswitchd.ctl") // as a lab calls it
-		}
-		for _, kind := range types {
-			name := datapath.Kernel
-			if kind == "netdev" {
-				name = datapath.Userspace
+	errs := make([]error, len(runs))
+	var all sync.WaitGroup
+	for i, run := range runs {
+		all.Go(func() {
+			path := run
+			if _, err := os.Stat(filepath.Join(run, "ovs-vswitchd.pid")); err != nil {
+				path = filepath.Join(run, "ovs-vswitchd.ctl") // as a lab calls it
 			}
-			control, err := datapath.New(path, name)
-			if err == nil {
-				err = f(run, control)
+			for _, kind := range types {
+				name := datapath.Kernel
+				if kind == "netdev" {
+					name = datapath.Userspace
+				}
+				control, err := datapath.New(path, name)
+				if err == nil {
+					err = f(run, control)
+				}
+				errs[i] = errors.Join(errs[i], err)
 			}
-			errs = append(errs, err)
-		}
+		})
 	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 

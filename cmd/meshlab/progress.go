@@ -151,3 +151,20 @@ func (p *progress) draw() {
 	}
 	fmt.Fprint(p.w, "\r\x1b[K"+text)
 }
+
+// of is the progress of one of several that work at once. It tells in lines, each
+// with that name in front.
+func (p *progress) of(name string) *progress {
+	return &progress{w: named{p, name}, began: map[string]time.Time{}}
+}
+
+// named passes lines on to a progress.
+type named struct {
+	to   *progress
+	name string
+}
+
+func (n named) Write(b []byte) (int, error) {
+	n.to.line("%s: %s", n.name, strings.TrimSpace(string(b)))
+	return len(b), nil
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -79,6 +80,9 @@ func newPs() *cobra.Command {
 			}
 			if wantJSON(c) {
 				return json.NewEncoder(c.OutOrStdout()).Encode(st)
+			}
+			if name := filepath.Base(state.Dir); name != st.Lab { // several labs can be of one file
+				st.Lab = name + " (" + st.Lab + ")"
 			}
 			return printStatus(c.OutOrStdout(), st)
 		},
@@ -167,7 +171,7 @@ func listLabs(c *cobra.Command) error {
 		return json.NewEncoder(c.OutOrStdout()).Encode(append([]orchestrate.Entry{}, labs...)) // [] for none, not null
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tLAB\tMESH\tSTATE\tSINCE")
+	fmt.Fprintln(w, "NAME\tLAB\tMESH\tRUNTIME\tSTATE\tSINCE")
 	for _, l := range labs {
 		state, since := string(l.Condition), "-"
 		if l.Problem != "" {
@@ -176,7 +180,7 @@ func listLabs(c *cobra.Command) error {
 		if !l.Created.IsZero() {
 			since = l.Created.Format(time.DateTime)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, dash(l.Lab), dash(string(l.Mesh)), state, since)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, dash(l.Lab), dash(string(l.Mesh)), dash(string(l.Runtime)), state, since)
 	}
 	return w.Flush()
 }

@@ -54,6 +54,9 @@ func merge(next *controller.FileConfig, old controller.FileConfig) (taken, left 
 	}
 	if old.Kubernetes != nil { // tunnels and registrations are of these
 		never = append(never, "bridges", "ovsdb", "node")
+		if (old.Consul == nil) != (next.Consul == nil) { // another registry
+			never = append(never, "consul", "default_policy")
+		}
 	}
 	to, from := reflect.ValueOf(next).Elem(), reflect.ValueOf(old)
 	for i := range to.NumField() {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -72,6 +75,62 @@ func TestSettingsNoticeFiles(t *testing.T) {
 	}
 }
 
+// A watch that follows settings begins anew when a file that these name has
+// other content, as that of a token.
+func TestFollowingNoticesFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(text string) { // at once: the watch may look meanwhile
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a")
+	cfg := controller.FileConfig{Consul: &controller.Consul{TokenFile: path}}
+	d := newDaemon("", cfg, io.Discard)
+	d.load = func() (controller.FileConfig, error) { return cfg, nil }
+	begun := make(chan string, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- following(ctx, d, consulSettings, func(ctx context.Context, cfg controller.FileConfig) error {
+			text, err := os.ReadFile(cfg.Consul.TokenFile)
+			begun <- string(text)
+			<-ctx.Done()
+			return err
+		})
+	}()
+	wait := func(want string) {
+		t.Helper()
+		select {
+		case got := <-begun:
+			if got != want {
+				t.Fatalf("the watch begins with token %q, want %q", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the watch goes on without token %q", want)
+		}
+	}
+	wait("a")
+	d.reload() // nothing has changed
+	write("b")
+	d.reload()
+	wait("b")
+	cancel()
+	<-done
+	if len(begun) > 0 {
+		t.Error("the watch began anew although nothing had changed")
+	}
+}
+
+// An agent that loses its registry by SIGHUP would take all services away.
+func TestMergeKeepsTheRegistryOfAnAgent(t *testing.T) {
+	with := controller.FileConfig{Consul: &controller.Consul{Address: "127.0.0.1:1"}, Kubernetes: &controller.Kubernetes{Registry: controller.RegistryConsul}}
+	next := controller.FileConfig{Kubernetes: &controller.Kubernetes{Registry: controller.RegistryKubernetes}}
+	if _, left := merge(&next, with); next.Consul == nil || !slices.Contains(left, "consul") {
+		t.Errorf("left %q: %+v", left, next)
+	}
+}
+
 func TestConsulClient(t *testing.T) {
 	t.Setenv("CONSUL_HTTP_ADDR", "127.0.0.1:1")
 	if c, err := consulClient(controller.FileConfig{}); c != nil || err != nil {
@@ -109,17 +168,19 @@ func TestDescribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		health controller.Health
-		placed bool
-		want   string
+		health   controller.Health
+		placed   bool
+		registry string
+		want     string
 	}{
-		{in, true, "1 of 2 bridges in sync with snapshot 3"},
-		{in, false, "waiting for Open vSwitch"},
-		{waiting, true, "waiting for Consul; 1 of 2 bridges carry what is known"},
-		{standby, true, "standby, ready to take over 2 bridges from process 77"},
-		{notReady, true, "standby, not ready: waiting for Consul and Open vSwitch; process 77 works"},
+		{in, true, "Consul", "1 of 2 bridges in sync with snapshot 3"},
+		{in, false, "Consul", "waiting for Open vSwitch"},
+		{waiting, true, "Consul", "waiting for Consul; 1 of 2 bridges carry what is known"},
+		{waiting, true, "the Kubernetes API", "waiting for the Kubernetes API; 1 of 2 bridges carry what is known"},
+		{standby, true, "Consul", "standby, ready to take over 2 bridges from process 77"},
+		{notReady, true, "Consul", "standby, not ready: waiting for Consul and Open vSwitch; process 77 works"},
 	} {
-		if got := describe(c.health, c.placed, lock); got != c.want {
+		if got := describe(c.health, c.placed, lock, c.registry); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.health, got, c.want)
 		}
 	}

@@ -26,11 +26,18 @@ func newReport() *cobra.Command {
 compare': index.html, one page that needs no network and holds the raw data;
 report.md; and every figure as PNG and SVG.
 
+Of several results, the page begins with a chapter that sets their environments
+beside each other, and the thesis' Table 4: ratios of the meshes cell by cell, and
+how well one environment tells of another. Figures of different environments are
+never pooled. Results of one group, as those of a cloud lab's two clusters, count
+as one environment.
+
 --pdf adds report.pdf, laid out for print with numbered figures and tables.
 --format latex writes the source of such a document instead: report.tex, a file
 for each table, and the figures as PDF.`,
 		Example: `  meshlab report results/latest.json
   meshlab report results/latest.json --out report --pdf
+  meshlab report results/local.json results/docker.json results/cloud-*.json --out environments
   meshlab report results/latest.json --out thesis/chapter5 --format latex`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

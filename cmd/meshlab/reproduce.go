@@ -37,7 +37,8 @@ scenarios here, and say for each ratio whether it was found again:
   not replicated  neither
 
 Labs and scenarios are taken from the report itself, so its run can be repeated
-where its files are not. 'thesis' stands for Table 4 of the thesis: how many times
+where its files are not. The commands of their services run here as you, so run
+a stranger's report as you would run a stranger's program. 'thesis' stands for Table 4 of the thesis: how many times
 the average of Consul Connect that of the mesh in the switches is.`,
 		Example: "  meshlab reproduce report/index.html\n  meshlab reproduce results/latest.json --output json\n  meshlab reproduce thesis",
 		Args:    cobra.ExactArgs(1),
@@ -76,8 +77,7 @@ func reproduce(c *cobra.Command, source, out string, seed uint64, quick bool) er
 	}
 	r.fleet.runtime = again.runtime
 	if err := again.plan.run(ctx, r, nil); err != nil {
-		p.stop()
-		return interrupted(ctx, err)
+		return r.rescue(ctx, out, err)
 	}
 	path, err := r.finish(out)
 	if err != nil {
@@ -156,8 +156,12 @@ func ofThesis() (original, error) {
 // ofResult plans the run of a result document again, from what it holds.
 func ofResult(r *scenarios.Result) (original, error) {
 	o := original{name: r.ID, findings: r.Findings(), runtime: r.Environment.Runtime}
+	if r.Environment.Cluster != nil {
+		return o, usageError{fmt.Errorf("run %s measured in a cluster (%s), which reproduce does not reach: repeat it with its own command, %s, and set both files beside each other with 'meshlab report'",
+			r.ID, r.Environment.Place(), strings.Join(r.Command, " "))}
+	}
 	if len(o.findings) == 0 {
-		return o, usageError{fmt.Errorf("run %s has no ratio that could be found again: no paired trials, and no closed loop under ovs and another mesh", r.ID)}
+		return o, usageError{fmt.Errorf("run %s has no ratio that could be found again: no paired trials, and no closed loop under ovs and another mesh, in which no more than one request in a thousand failed", r.ID)}
 	}
 	for _, m := range r.Meshes {
 		o.plan.meshes = append(o.plan.meshes, m.Name)
@@ -190,7 +194,7 @@ func (o *original) closedOf(r *scenarios.Result) {
 		if !slices.Contains(o.plan.only, cell.Request) {
 			o.plan.only = append(o.plan.only, cell.Request)
 		}
-		cfg.Repeats = max(cfg.Repeats, len(cell.Attempts), 2)
+		cfg.Repeats = max(cfg.Repeats, len(cell.Attempts), leastRepeats)
 		cfg.Count = cell.Attempts[0].Requests
 	}
 	o.plan.meshes = cfg.Meshes
@@ -201,6 +205,8 @@ func (o *original) closedOf(r *scenarios.Result) {
 			continue // openOf tells what is wrong with the others
 		}
 		o.plan.closed.script = loadedScenario{s, []byte(info.File)}
+		m := &o.plan.closed.matrix // what the cells do not tell
+		m.WarmUp, m.Timeout, m.Limit = s.Closed.WarmUp, s.Closed.Timeout, s.Closed.Limit
 		if len(s.Steps) > 0 {
 			o.plan.closed.matrix.Requests, o.plan.only = s.Closed.Requests, nil
 		}
@@ -255,8 +261,11 @@ func (o *original) hurry() {
 		return
 	}
 	q, cfg := scenarios.Quick(), &o.plan.closed.matrix
-	cfg.Connections, cfg.Count, cfg.Repeats, cfg.WarmUp = q.Connections, q.Count, 4, q.WarmUp
+	cfg.Connections, cfg.Count, cfg.Repeats, cfg.WarmUp = q.Connections, q.Count, leastRepeats, q.WarmUp
 }
+
+// leastRepeats leaves three later attempts, for an interval of ratios.
+const leastRepeats = 4
 
 func printReplications(w io.Writer, name string, all []scenarios.Replication, path string) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)

@@ -27,8 +27,32 @@ func printResult(w io.Writer, res *scenarios.Result) {
 }
 
 func printRamp(w io.Writer, r scenarios.Ramp) {
-	fmt.Fprintf(w, "%s in %s under %s: p%g below %v up to %.0f requests/s (%d rates tried; ended at: %s)\n",
-		r.Scenario, r.Lab, r.Mesh, r.Objective.Percentile, r.Objective.Below, r.Highest, len(r.Steps), r.End)
+	kept := fmt.Sprintf("up to %.0f requests/s", r.Highest)
+	switch {
+	case r.Highest == 0:
+		kept = "at no rate that was tried"
+	case r.Highest < 10:
+		kept = fmt.Sprintf("up to %.2g requests/s", r.Highest)
+	}
+	fmt.Fprintf(w, "%s in %s under %s: p%g below %v %s (%d trials; %s)\n",
+		r.Scenario, r.Lab, r.Mesh, r.Objective.Percentile, r.Objective.Below, kept, len(r.Steps), rampEnd(r))
+}
+
+// rampEnd says why a search went no higher.
+func rampEnd(r scenarios.Ramp) string {
+	above := "above it"
+	if r.Highest == 0 {
+		above = "at the lowest of them"
+	}
+	switch r.End {
+	case scenarios.EndObjective:
+		return above + " the mesh does not keep that"
+	case scenarios.EndGenerator:
+		return above + " the generator was late, so the mesh may do more"
+	case scenarios.EndMaximum:
+		return "no higher rate is tried"
+	}
+	return "the search did not end"
 }
 
 func resultPath(dir string, res *scenarios.Result) string { return filepath.Join(dir, res.ID+".json") }

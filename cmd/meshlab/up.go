@@ -130,8 +130,11 @@ func printUp(w io.Writer, name string, st supervisor.Status, took time.Duration)
 	if name != st.Lab {
 		at = " --lab " + name
 	}
-	fmt.Fprintf(w, "  meshlab ps%s     what runs in it\n  meshlab flows%s  what the switches do\n  meshlab down%s   remove it\n",
-		at, at, strings.TrimPrefix(at, " --lab"))
+	for _, verb := range [][2]string{
+		{"ps" + at, "what runs in it"}, {"flows" + at, "what the switches do"}, {"down" + strings.TrimPrefix(at, " --lab"), "remove it"},
+	} {
+		fmt.Fprintf(w, "  meshlab %-*s  %s\n", len("flows"+at), verb[0], verb[1])
+	}
 }
 
 // loadedLab is a lab file and what it says.
