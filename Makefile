@@ -17,7 +17,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 VERSION := $(shell git describe --always --tags --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps demo test check accuracy bench mininet kube thesis fuzz crash clean
+.PHONY: help build deps demo test check tflint accuracy bench mininet kube thesis fuzz crash clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -32,7 +32,7 @@ demo: deps ## measure the reference labs under all meshes and write a report
 	$(BIN) bench $(LABS) --mesh $(MESHES) --out $(OUT)
 	$(BIN) report $(OUT)/latest.json --out $(OUT)/report
 
-test: deps ## run all tests, those with real daemons and namespaces too
+test: deps ## run all tests, those with real daemons, namespaces and a Kubernetes API server too
 	@.ci/testdeps
 	@.ci/test $(TESTS)
 
@@ -45,6 +45,9 @@ check: ## format, vet, staticcheck, import directions, race detector, fuzz seeds
 	go test -race ./...
 	go test -run '^Fuzz' ./...
 
+tflint: ## tflint over the Terraform modules; it is built the first time, in some minutes
+	@for folder in terraform/lab terraform/modules/*; do (cd $$folder && go run github.com/terraform-linters/tflint@v0.64.0) || exit 1; done
+
 bench: deps ## what the meshes themselves cost, as ratios, and the generator beside wrk and Fortio, if wrk is there: minutes
 	$(BIN) bench single-upstream --mesh $(MESHES) --connections 1,8,64 --requests 5000 --repeats 6 --out results/bench
 	$(BIN) report results/bench/latest.json --out results/bench/report
@@ -56,10 +59,11 @@ mininet: deps ## the same networks by Mininet and by meshlab, in turn: time and 
 accuracy: ## how exact delay, jitter, loss and bandwidth of links are on this machine, as tables: four minutes, as root
 	go test -tags integration -count 1 -timeout 20m -run '^$$' -bench '^BenchmarkAccuracy$$' -benchtime 1x ./orchestrate/shape
 
-kube: deps ## tests with a real kube-apiserver, which is built once: some minutes of all processors
+kube: deps ## the tests with a real kube-apiserver alone, which is built once: some minutes of all processors
 	@.ci/testdeps
 	@.ci/kube-apiserver
-	go test -tags integration -count 1 -timeout 20m -v ./controller/kube/kubetest
+	@.ci/helm
+	go test -tags integration -count 1 -timeout 20m -p 1 -v ./controller/kube/kubetest ./controller/kube/deploy
 
 thesis: deps ## run the thesis' own Kubernetes manifests of HashiCups, from MANIFESTS=folder, in the tests' cluster
 	@[ -d "$(MANIFESTS)" ] || { echo "name the folder: make thesis MANIFESTS=.../hashicups-k8s" >&2; exit 2; }
