@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -129,6 +131,63 @@ func TestAwaitEnd(t *testing.T) {
 	}
 	if _, err := os.Stat(others); err != nil {
 		t.Errorf("that of another container: %v", err)
+	}
+}
+
+// A shim that containerd has forgotten is killed after half of the time, unless
+// a process of its container is there yet.
+func TestAwaitEndKillsForgottenShims(t *testing.T) {
+	shim := exec.Command("/bin/sh")
+	shim.Args = []string{"containerd-shim-test", "-c", "read line", "-id", boxID}
+	stdin, err := shim.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stdin.Close() })
+	if err := shim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{boxID: true}
+	// As /proc shows the shim, and a process in the container.
+	proc := t.TempDir()
+	write := func(pid int, name, text string) {
+		path := filepath.Join(proc, strconv.Itoa(pid), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(shim.Process.Pid, "cmdline", strings.Join(shim.Args, "\x00"))
+	inside := shim.Process.Pid + 1
+	write(inside, "cmdline", "sleep\x009")
+	write(inside, "stat", "2 (sleep) S 1 10 10 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100")
+	write(inside, "cgroup", "0::/docker/"+boxID+"\n")
+	err = awaitEnd(t.Context(), proc, t.TempDir(), ids, 4*lingerPoll)
+	if want := fmt.Sprintf("kill -9 %d", inside); !errors.Is(err, ErrLingers) || !strings.Contains(err.Error(), want) {
+		t.Errorf("with a process in the container: %v, which does not say %q", err, want)
+	}
+	if err := shim.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Fatalf("the shim of a container with a process: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(proc, strconv.Itoa(inside))); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = shim.Wait()
+		_ = os.RemoveAll(filepath.Join(proc, strconv.Itoa(shim.Process.Pid)))
+		close(ended)
+	}()
+	begin := time.Now()
+	const limit = time.Second
+	if err := awaitEnd(t.Context(), proc, t.TempDir(), ids, limit); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d < limit/2 {
+		t.Errorf("killed after %v", d)
+	}
+	<-ended
+	if s := shim.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGKILL {
+		t.Errorf("it ended by itself: %v", shim.ProcessState)
 	}
 }
 
