@@ -162,7 +162,7 @@ func (s *setting) ratio(r ratioRow, f *scenarios.Finding, k ratioKind) entry {
 func ratioText(f scenarios.Finding) string {
 	s := format.Times(f.Ratio)
 	if f.Bounded() {
-		s += fmt.Sprintf(" (%s–%s)", format.Times(f.Low), format.Times(f.High))
+		s = format.TimesRange(f.Ratio, f.Low, f.High)
 	}
 	if f.Apart {
 		s += " " + apartMark

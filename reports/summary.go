@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"meshlab.dev/meshlab/reports/internal/cells"
@@ -22,12 +23,12 @@ func (s *section) summary() string {
 
 	var parts []string
 	if len(faster) > 0 {
-		parts = append(parts, fmt.Sprintf("answered the median request %s times as fast as Consul Connect%s",
-			format.Times(stats.Median(faster)), rangeText(faster)))
+		times, among := medianText(faster)
+		parts = append(parts, fmt.Sprintf("answered the median request %s times as fast as Consul Connect%s", times, among))
 	}
 	if len(floor) > 0 {
-		parts = append(parts, fmt.Sprintf("took %s times the time of plain switching%s",
-			format.Times(stats.Median(floor)), rangeText(floor)))
+		times, among := medianText(floor)
+		parts = append(parts, fmt.Sprintf("took %s times the time of plain switching%s", times, among))
 	}
 	text := "The run allows no comparison of the mesh in the switches with another one."
 	if len(parts) > 0 {
@@ -99,15 +100,15 @@ func (s *section) ratios(a, b string) []float64 {
 	return rs
 }
 
-func rangeText(rs []float64) string {
-	low, high := rs[0], rs[0]
-	for _, r := range rs {
-		low, high = min(low, r), max(high, r)
-	}
+// medianText prints the median of ratios, and what they range over if that is
+// not the same.
+func medianText(rs []float64) (median, among string) {
+	low, high := slices.Min(rs), slices.Max(rs)
 	if format.Times(low) == format.Times(high) {
-		return ""
+		return format.Times(stats.Median(rs)), ""
 	}
-	return fmt.Sprintf(" (range %s–%s)", format.Times(low), format.Times(high))
+	s := format.TimesAlike(stats.Median(rs), low, high)
+	return s[0], fmt.Sprintf(" (range %s–%s)", s[1], s[2])
 }
 
 // nearCeiling lists the cells whose rate is more than half of what the

@@ -124,6 +124,9 @@ func TestUpTwice(t *testing.T) {
 	if text, err := l.fetch(t, "h1", "GET", "http://localhost:8080/", ""); err != nil {
 		t.Errorf("the failed up has hurt the lab: %v: %s", err, text)
 	}
+	if out := p.ok(t, "top", "twice", "--once"); !strings.HasPrefix(out, "Lab twice, ") { // and not the file's name
+		t.Errorf("top shows: %s", out)
+	}
 }
 
 // Two labs of one name at the same moment: one comes up.

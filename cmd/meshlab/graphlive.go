@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/controller/mesh"
-	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/topo"
 )
 
@@ -26,7 +25,7 @@ func drawLive(c *cobra.Command, args []string, format string) error {
 	if err != nil {
 		return err
 	}
-	v, err := lookForRates(c.Context(), supervisor.NewClient(state.Control()), topEvery)
+	v, err := lookForRates(c.Context(), trafficOf(state), topEvery)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"meshlab.dev/meshlab/controller/metrics"
+	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 )
 
@@ -20,6 +22,23 @@ import (
 type trafficSource interface {
 	Traffic(ctx context.Context) (metrics.Traffic, error)
 	Status(ctx context.Context) (supervisor.Status, error)
+}
+
+// namedLab is a lab that is up, by the name that --lab takes; its supervisor
+// knows the name in the lab file alone.
+type namedLab struct {
+	*supervisor.Client
+	name string
+}
+
+func trafficOf(state orchestrate.State) namedLab {
+	return namedLab{supervisor.NewClient(state.Control()), filepath.Base(state.Dir)}
+}
+
+func (l namedLab) Status(ctx context.Context) (supervisor.Status, error) {
+	st, err := l.Client.Status(ctx)
+	st.Lab = l.name
+	return st, err
 }
 
 // topEvery is the time from one view to the next, topLimit how long a lab may
@@ -101,7 +120,7 @@ Keys: q or Ctrl-C ends.`,
 			if err != nil {
 				return err
 			}
-			source := supervisor.NewClient(state.Control())
+			source := trafficOf(state)
 			show := printView
 			if wantJSON(c) {
 				show = func(out io.Writer, v view) error { return json.NewEncoder(out).Encode(v) }

@@ -132,11 +132,7 @@ func (r Ratio) String() string {
 	if !r.OK {
 		return format.Missing
 	}
-	low, high := format.Times(r.Low), format.Times(r.High)
-	if low == high {
-		return format.Times(r.Value)
-	}
-	return fmt.Sprintf("%s (%s–%s)", format.Times(r.Value), low, high)
+	return format.TimesRange(r.Value, r.Low, r.High)
 }
 
 // Cell is one mesh at one load.

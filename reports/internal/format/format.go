@@ -66,6 +66,35 @@ func Times(v float64) string {
 	return Significant(v, 2)
 }
 
+// TimesRange prints a ratio with its range, "1.16 (1.09–1.20)", by TimesAlike;
+// when both ends print the same, the ratio alone.
+func TimesRange(v, low, high float64) string {
+	if Times(low) == Times(high) {
+		return Times(v)
+	}
+	s := TimesAlike(v, low, high)
+	return fmt.Sprintf("%s (%s–%s)", s[0], s[1], s[2])
+}
+
+// TimesAlike prints ratios that stand side by side: those between a tenth and
+// ten with as many decimals as Times gives the one of them that has most.
+func TimesAlike(ratios ...float64) []string {
+	alike := func(v float64) bool { return v >= 0.1 && v < 9.95 }
+	decimals := 0
+	for _, r := range ratios {
+		if _, after, _ := strings.Cut(Times(r), "."); alike(r) {
+			decimals = max(decimals, len(after))
+		}
+	}
+	printed := make([]string, len(ratios))
+	for i, r := range ratios {
+		if printed[i] = Times(r); alike(r) {
+			printed[i] = strconv.FormatFloat(r, 'f', decimals, 64)
+		}
+	}
+	return printed
+}
+
 // Duration prints hours and minutes, or minutes and seconds.
 func Duration(d time.Duration) string {
 	d = d.Round(time.Second)
