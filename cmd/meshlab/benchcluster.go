@@ -82,7 +82,11 @@ func (b kubeBench) choose(p *progress, facts kube.Facts, plan *benchPlan) error 
 		plan.meshes = append(plan.meshes, name)
 	}
 	if a := facts.Agent; a != nil && slices.Contains(plan.meshes, string(orchestrate.OVS)) && a.Ready < a.Wanted {
-		p.line("  the mesh's agent is ready on %d of %d nodes: kubectl -n %s", a.Ready, a.Wanted, strings.ReplaceAll(a.Name, "/", " describe daemonset "))
+		placed := ", and pods are placed on these"
+		if len(a.On) == 0 {
+			placed = ""
+		}
+		p.line("  the mesh's agent is ready on %d of %d nodes%s: kubectl -n %s", a.Ready, a.Wanted, placed, strings.ReplaceAll(a.Name, "/", " describe daemonset "))
 	}
 	plan.closed.matrix.Meshes = plan.meshes
 	return nil
@@ -132,7 +136,7 @@ func (r *kubeRun) prepare(ctx context.Context, plan benchPlan, lab loadedLab) (*
 			return nil, err
 		}
 	}
-	if l.plan.Hosts, err = kube.Place(lab.Lab, r.facts.Hostnames()); err != nil {
+	if l.plan.Hosts, err = kube.Place(lab.Lab, r.facts.Hostnames(l.plan.Meshes)); err != nil {
 		return nil, err
 	}
 	if l.deployment, err = r.target.Prepare(l.plan); err != nil {

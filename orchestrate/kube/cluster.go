@@ -18,6 +18,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
+
+	"meshlab.dev/meshlab/orchestrate"
 )
 
 // Cluster is a cluster that can be reached.
@@ -64,6 +66,7 @@ type Agent struct {
 	Consul   bool              // services and intentions are Consul's
 	Ready    int               // pods
 	Wanted   int
+	On       map[string]bool // names of the nodes with a pod that is ready; empty: not known
 }
 
 // agentLabel is what the DaemonSet of the agent has (controller/kube/deploy).
@@ -127,11 +130,15 @@ func node(n corev1.Node) Node {
 	return out
 }
 
-// Hostnames are the labels of the nodes that take pods.
-func (f Facts) Hostnames() []string {
+// Hostnames are the labels of the nodes that take pods of these meshes. Where
+// an agent of the mesh in the switches runs on some nodes only, pods of that
+// mesh would be out of it on the others, and all meshes' pods of a host share a
+// node.
+func (f Facts) Hostnames(meshes []orchestrate.Mesh) []string {
+	agents := f.Agent != nil && len(f.Agent.On) > 0 && slices.Contains(meshes, orchestrate.OVS)
 	var all []string
 	for _, n := range f.Nodes {
-		if n.Idle == "" {
+		if n.Idle == "" && (!agents || f.Agent.On[n.Name]) {
 			all = append(all, n.Hostname)
 		}
 	}
@@ -150,6 +157,9 @@ func (c Cluster) findAgent(ctx context.Context, f *Facts) error {
 		a.flags(slices.Concat(container.Command, container.Args))
 	}
 	f.Agent = a
+	if a.On, err = c.nodesOf(ctx, set); err != nil && !apierrors.IsForbidden(err) {
+		return err
+	}
 	for _, name := range configMaps(set.Spec.Template.Spec.Volumes) {
 		m, err := c.Client.CoreV1().ConfigMaps(set.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
@@ -160,6 +170,28 @@ func (c Cluster) findAgent(ctx context.Context, f *Facts) error {
 		}
 	}
 	return nil
+}
+
+// nodesOf names the nodes where a DaemonSet has a pod that is ready.
+func (c Cluster) nodesOf(ctx context.Context, set appsv1.DaemonSet) (map[string]bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("read the selector of DaemonSet %s: %w", set.Name, err)
+	}
+	pods, err := c.Client.CoreV1().Pods(set.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of DaemonSet %s: %w", set.Name, err)
+	}
+	on := map[string]bool{}
+	for _, p := range pods.Items {
+		isReady := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+		if isReady && metav1.IsControlledBy(&p, &set) {
+			on[p.Spec.NodeName] = true
+		}
+	}
+	return on, nil
 }
 
 // configMaps are those that volumes have, alone or beside others.

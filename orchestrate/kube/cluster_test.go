@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 
@@ -71,6 +72,39 @@ func TestFindAgent(t *testing.T) {
 				t.Errorf("%s: %+v", got, a)
 			}
 		})
+	}
+}
+
+// Pods of a lab with the mesh in the switches go where its agent is ready, if
+// that is known.
+func TestHostnamesWithAgent(t *testing.T) {
+	set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "meshlab-agent", UID: "own", Labels: map[string]string{"app.kubernetes.io/name": "meshlab-agent"}}}
+	set.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "agent"}}
+	objects := []runtime.Object{set}
+	pod := func(node string, ready corev1.ConditionStatus, owner types.UID) *corev1.Pod {
+		isController := true
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "agent-" + node, Labels: map[string]string{"app": "agent"},
+				OwnerReferences: []metav1.OwnerReference{{UID: owner, Controller: &isController}}},
+			Spec:   corev1.PodSpec{NodeName: node},
+			Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
+		}
+	}
+	objects = append(objects, pod("a", corev1.ConditionTrue, "own"), pod("b", corev1.ConditionFalse, "own"), pod("d", corev1.ConditionTrue, "another"))
+	f := Facts{Nodes: []Node{{Name: "a", Hostname: "ha"}, {Name: "b", Hostname: "hb"}, {Name: "c", Hostname: "hc", Idle: "cordoned"}, {Name: "d", Hostname: "hd"}}}
+	if err := (Cluster{Client: fake.NewClientset(objects...)}).findAgent(t.Context(), &f); err != nil {
+		t.Fatal(err)
+	}
+	ovs := []orchestrate.Mesh{orchestrate.Direct, orchestrate.OVS}
+	if got := fmt.Sprint(f.Hostnames(ovs)); got != "[ha]" {
+		t.Errorf("of ovs: %s", got)
+	}
+	if got := fmt.Sprint(f.Hostnames(ovs[:1])); got != "[ha hb hd]" {
+		t.Errorf("of direct: %s", got)
+	}
+	f.Agent.On = nil
+	if got := fmt.Sprint(f.Hostnames(ovs)); got != "[ha hb hd]" {
+		t.Errorf("where agents are is not known: %s", got)
 	}
 }
 
