@@ -70,6 +70,7 @@ var importRules = []edge{
 	{"orchestrate/ovs", []string{"orchestrate/process", "topo"}, "Open vSwitch is processes and a database"},
 	{"orchestrate/consul/...", []string{"orchestrate/process", "orchestrate/consul", "topo"}, "Consul is processes and an API"},
 	{"orchestrate/connect", []string{"orchestrate/process", "orchestrate/consul", "topo"}, "sidecars need the agents of their hosts"},
+	{"orchestrate/sandbox/tuntest", nil, "a device for tests"},
 	{"orchestrate/docker/dockertest", []string{"orchestrate/docker"}, "an engine for tests"},
 	{"orchestrate/image", nil, "an image for clusters is files of this machine; what runs of it is decided elsewhere"},
 	{"orchestrate/docker", []string{"topo"}, "a Docker engine: containers and images; links and processes of a lab are others' business"},

@@ -14,9 +14,9 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"meshlab.dev/meshlab/orchestrate/sandbox"
+	"meshlab.dev/meshlab/orchestrate/sandbox/tuntest"
 )
 
 // The tests of this package run on a machine of their own: namespaces in
@@ -135,30 +135,8 @@ func furnish() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("bring up lo: %w", err)
 	}
-	shareTun()
+	_ = tuntest.Share() // who may not do that keeps the machine's
 	// As on every machine that has been started: unshare(1), which doctor asks,
 	// makes it when it is missing (libmount).
 	return os.MkdirAll("/run/mount", 0o755)
-}
-
-// shareTun puts a tun device of our own over the machine's, for the tests
-// with an ordinary user. Who may not do that keeps the machine's.
-func shareTun() {
-	if err := unix.Mount("tun", "/dev/net", "tmpfs", 0, "mode=755"); err != nil {
-		return
-	}
-	const tun = "/dev/net/tun"
-	err := unix.Mknod(tun, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 200))) // Documentation/networking/tuntap.rst
-	if err == nil {
-		err = os.Chmod(tun, 0o666) // whatever the umask
-	}
-	if err == nil {
-		var f *os.File
-		if f, err = os.OpenFile(tun, os.O_RDWR, 0); err == nil {
-			f.Close()
-		}
-	}
-	if err != nil {
-		_ = unix.Unmount("/dev/net", unix.MNT_DETACH) // gives the machine's own back
-	}
 }

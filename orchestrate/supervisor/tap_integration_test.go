@@ -9,10 +9,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,26 +24,7 @@ import (
 func TestTaps(t *testing.T) {
 	dir := programs(t)
 	t.Run("this user", func(t *testing.T) { tapped(t, dir) })
-	if os.Geteuid() != 0 {
-		return
-	}
-	t.Run("ordinary user", func(t *testing.T) {
-		const uid = 23457
-		home, err := os.MkdirTemp(dir, "home")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(home, uid, uid); err != nil {
-			t.Skipf("needs a second user, so root on the machine itself: %v", err)
-		}
-		cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "test"), "-test.run=^TestTaps$", "-test.v")
-		cmd.Dir = home
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "XDG_RUNTIME_DIR=" + home, folderVar + "=" + dir}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-	})
+	asOrdinaryUser(t, dir)
 }
 
 func tapped(t *testing.T, dir string) {
