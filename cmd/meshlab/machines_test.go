@@ -25,11 +25,11 @@ var machinesAtOnce = flag.Int("machines", 4, "how many machines all tests are sh
 
 // longTests are begun first, so that none of them is what is waited for at the
 // end. The order of all others is that of the source.
-var longTests = []string{"TestCalibrateAndReproduce", "TestCompareFindsARegression", "TestPages", "TestConformance", "TestFaultVerb", "TestInterruptAnywhere", "TestCrash"}
+var longTests = []string{"TestCalibrateAndReproduce", "TestPages", "TestConformance", "TestFaultVerb", "TestInterruptAnywhere", "TestCrash"}
 
-// aloneTests hold times of milliseconds to their limits, or stop parts of a lab
-// for a while: no other test runs beside them.
-var aloneTests = []string{"TestSurvival", "TestRestartedSwitchWaits", "TestSwitchesOnMachines", "TestRollout", "TestLinks"}
+// aloneTests hold times of milliseconds to their limits, stop parts of a lab for
+// a while, or want a verdict: no other test runs beside them.
+var aloneTests = []string{"TestCompareFindsARegression", "TestSurvival", "TestRestartedSwitchWaits", "TestSwitchesOnMachines", "TestRollout", "TestLinks"}
 
 // sharedOut tells whether this run is one of all tests. These wait for most of
 // their time, for Consul and for each other's daemons, so several machines do
