@@ -124,6 +124,7 @@ func TestHostileInput(t *testing.T) {
 		"interfaces":      {"shared.startup", repeat("ip a a 1.2.3.4/8 dev e\n", startup), ""},
 		"yaml: brackets":  {"x", repeat("[", source), imports.Compose},
 		"yaml: anchors":   {"x", "a: " + strings.Repeat("&a ", 50_000), imports.Containerlab},
+		"yaml: nesting":   {"x", "a: " + anchored(31), imports.Containerlab},
 		"yaml: documents": {"x", repeat("---\n", source), imports.Compose},
 		"yaml: merges":    {"x", "a: &a {b: 1}\nc:\n" + repeat("  <<: *a\n", source), imports.Compose},
 		"clab: nodes":     {"x", "topology:\n  nodes:\n" + lines("    n%d: {}\n", 8000), imports.Containerlab},
@@ -167,4 +168,13 @@ func chain(n int) string {
 		fmt.Fprintf(&b, "  s%d: {image: x, depends_on: [s%d]}\n", i+1, i)
 	}
 	return b.String()
+}
+
+// anchored is a list in a list in a list, each with an anchor.
+func anchored(depth int) string {
+	var b strings.Builder
+	for i := range depth {
+		fmt.Fprintf(&b, "&a%d [", i)
+	}
+	return b.String() + strings.Repeat("]", depth)
 }

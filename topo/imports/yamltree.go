@@ -135,14 +135,11 @@ func (r *treeReader) node(n ast.Node) (*tree, error) {
 			t.list = append(t.list, e)
 		}
 	case *ast.AnchorNode:
-		v, err := r.node(n.Value)
+		v, err := r.read(n.Value) // once: anchors may lie within anchors
 		if err != nil {
 			return nil, err
 		}
 		if n.Name != nil {
-			if v, err = r.read(n.Value); err != nil {
-				return nil, err
-			}
 			r.anchors[n.Name.String()] = v
 		}
 		shared := *v
