@@ -98,11 +98,21 @@ func (w *watcher) health(name string) query {
 		if err != nil {
 			return nil, nil, fmt.Errorf("read health of %s: %w", name, err)
 		}
+		entries = namesake(name, entries)
 		return func(r *registry) {
 			r.hide(topic{kindHealth, name}, meta.ResultsFilteredByACLs)
 			r.setHealth(name, entries)
 		}, meta, nil
 	}
+}
+
+// namesake leaves out what is registered under another name: Consul's index
+// of services disregards case (hashicorp/consul issue 5707), its catalog lists
+// them with it.
+func namesake(name string, entries []*api.ServiceEntry) []*api.ServiceEntry {
+	return slices.DeleteFunc(entries, func(e *api.ServiceEntry) bool {
+		return e != nil && e.Service != nil && e.Service.Service != name
+	})
 }
 
 func (w *watcher) entries(kind string) query {

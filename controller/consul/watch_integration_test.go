@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -265,6 +266,25 @@ func TestSnapshotsFollowConsul(t *testing.T) {
 	for i := 1; i < len(f.all); i++ {
 		if reflect.DeepEqual(f.all[i], f.all[i-1]) {
 			t.Errorf("snapshot %d is the one before it: %+v", i, f.all[i])
+		}
+	}
+}
+
+// Consul answers a question for a service with all whose names differ from its
+// in case only, and lists each of them.
+func TestNamesThatDifferInCase(t *testing.T) {
+	a := newAgent(t)
+	for name, port := range map[string]int{"Redis": 6379, "redis": 6380} {
+		// IDs that differ in case only are one to Consul.
+		if err := a.Agent().ServiceRegister(&api.AgentServiceRegistration{Name: name, ID: strconv.Itoa(port), Port: port}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := follow(t, a.Client)
+	got := f.until("both", func(s mesh.Snapshot) bool { return len(s.Services) == 2 })
+	for name, want := range map[string]string{"Redis": "127.0.0.1:6379", "redis": "127.0.0.1:6380"} {
+		if i := instances(got, name); len(i) != 1 || i[0].Addr.String() != want {
+			t.Errorf("instances of %s: %+v, want one at %s", name, i, want)
 		}
 	}
 }
