@@ -11,11 +11,13 @@ import (
 )
 
 // drainer keeps instances that the registry no longer lists for some time as
-// unhealthy ones, so that their connections can end. A service without such
-// instances keeps its pointer.
+// unhealthy ones, so that their connections can end. One whose address and
+// port are registered again, under whatever name, is not kept: they belong to
+// who is registered. A service without such instances keeps its pointer.
 type drainer struct {
 	keep    func() time.Duration
-	latest  mesh.Snapshot // as the registry gave it
+	latest  mesh.Snapshot          // as the registry gave it
+	listed  map[netip.AddrPort]int // how many of its instances are there
 	leaving map[string]*leaving
 }
 
@@ -31,7 +33,7 @@ type drainEntry struct {
 }
 
 func newDrainer(keep func() time.Duration) *drainer {
-	return &drainer{keep: keep, leaving: map[string]*leaving{}}
+	return &drainer{keep: keep, listed: map[netip.AddrPort]int{}, leaving: map[string]*leaving{}}
 }
 
 // take notes a new snapshot.
@@ -65,9 +67,13 @@ func (d *drainer) replace(old, now *mesh.Service, until time.Time) {
 	for _, i := range old.Instances {
 		i.Healthy = false
 		l.instances[i.Addr] = drainEntry{i, until}
+		if d.listed[i.Addr]--; d.listed[i.Addr] == 0 {
+			delete(d.listed, i.Addr)
+		}
 	}
 	for _, i := range now.Instances {
 		delete(l.instances, i.Addr)
+		d.listed[i.Addr]++
 	}
 	if len(l.instances) > 0 {
 		d.leaving[old.Name] = l
@@ -82,7 +88,7 @@ func (d *drainer) snapshot(now time.Time) (mesh.Snapshot, time.Time) {
 	var next time.Time
 	for name, l := range d.leaving {
 		for addr, e := range l.instances {
-			if !e.until.After(now) {
+			if !e.until.After(now) || d.listed[addr] > 0 {
 				delete(l.instances, addr)
 				l.merged = nil
 			} else if next.IsZero() || e.until.Before(next) {
