@@ -284,6 +284,57 @@ func TestDrainEnds(t *testing.T) {
 	})
 }
 
+type noResponder struct{}
+
+func (noResponder) Input(uint32, []byte) {}
+func (noResponder) Close()               {}
+
+// The mesh's DNS must move with the virtual address.
+func TestDNSFollowsTheVirtualAddress(t *testing.T) {
+	b := newMemoryBridge(t)
+	made := make(chan netip.Addr, 10)
+	networks := make(chan controller.Network)
+	f, dp := fabric()
+	f.DNS = true
+	network := func(vip string) controller.Network {
+		n := controller.Network{Fabric: f, Datapaths: []controller.Datapath{dp}}
+		n.Fabric.VIP = netip.MustParseAddr(vip)
+		return n
+	}
+	run(t, b.connect, func(c *controller.Config) {
+		c.DNS = func(f pipeline.Fabric, _ func() (mesh.Snapshot, bool), _ func(uint32, []byte)) (controller.Responder, error) {
+			made <- f.VIP
+			return noResponder{}, nil
+		}
+		c.Networks = func(ctx context.Context, emit func(controller.Network)) error {
+			emit(network(vip))
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case n := <-networks:
+					emit(n)
+				}
+			}
+		}
+	})
+	wait := func(want string) {
+		t.Helper()
+		select {
+		case got := <-made:
+			if got.String() != want {
+				t.Fatalf("a responder at %v, want one at %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("no responder at %s", want)
+		}
+	}
+	wait(vip)
+	networks <- network(vip) // nothing new for it
+	networks <- network("192.168.1.249")
+	wait("192.168.1.249")
+}
+
 // segments are texts.
 type segments struct{}
 

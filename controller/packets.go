@@ -16,14 +16,26 @@ import (
 
 // packets answers what the flows have handed over, until the connection ends.
 func (w *worker) packets(ctx context.Context, sw EventSwitch) {
-	dns := w.responder(ctx, sw)
-	if dns != nil {
-		defer dns.Close()
-	}
+	where, moved := w.placement()
+	dns := w.responder(ctx, sw, where.fabric)
+	defer func() {
+		if dns != nil {
+			dns.Close()
+		}
+	}()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-moved:
+			old := where.fabric
+			where, moved = w.placement()
+			if now := where.fabric; now.DNS != old.DNS || now.VIP != old.VIP || now.VIPMAC != old.VIPMAC {
+				if dns != nil {
+					dns.Close()
+				}
+				dns = w.responder(ctx, sw, now)
+			}
 		case <-sw.Done():
 			return
 		case in, ok := <-sw.PacketIns():
@@ -53,13 +65,13 @@ func (w *worker) packets(ctx context.Context, sw EventSwitch) {
 	}
 }
 
-// responder starts the DNS of this switch; nil when there is none.
-func (w *worker) responder(ctx context.Context, sw EventSwitch) Responder {
-	where, _ := w.placement()
-	if w.c.cfg.DNS == nil || !where.fabric.DNS {
+// responder starts the DNS of this switch, at the fabric's virtual address;
+// nil when there is none.
+func (w *worker) responder(ctx context.Context, sw EventSwitch, fabric pipeline.Fabric) Responder {
+	if w.c.cfg.DNS == nil || !fabric.DNS {
 		return nil
 	}
-	dns, err := w.c.cfg.DNS(where.fabric, w.snapshot, func(port uint32, frame []byte) {
+	dns, err := w.c.cfg.DNS(fabric, w.snapshot, func(port uint32, frame []byte) {
 		if err := sw.PacketOut(ctx, flow.PortController, frame, []flow.Action{flow.Output{Port: port}}); err != nil {
 			w.log.Debug("answer of DNS not sent", "error", err)
 		}
