@@ -87,7 +87,8 @@ func legString(leg mesh.Leg) string {
 
 // maxBuckets is how many instances of one service get new connections. A
 // group must fit into one message, whose length has 16 bits (OpenFlow 1.3.5,
-// section 7.1), and a bucket takes 56 of its 65,535 bytes.
+// section 7.1), and a bucket takes 56 of its 65,535 bytes; one more, for what
+// is refused, still fits.
 const maxBuckets = 1000
 
 // balance writes tables 40 and 42, and the group of a service.
@@ -137,6 +138,17 @@ func (c *Compiler) balance(s *sheet, name string) {
 
 // slots is the table of the service's slots: what each does.
 func (c *Compiler) slots(all []choice, refused float64, wide bool) [][]flow.Action {
+	candidates, actions := c.candidates(all, refused)
+	out := make([][]flow.Action, 0, manySlots)
+	for _, i := range fill(candidates, slotCount(candidates, wide)) {
+		out = append(out, actions[i])
+	}
+	return out
+}
+
+// candidates are those that share the connections of a service, and what is
+// done for each.
+func (c *Compiler) candidates(all []choice, refused float64) ([]candidate, [][]flow.Action) {
 	var candidates []candidate
 	var actions [][]flow.Action
 	for _, ch := range all {
@@ -147,11 +159,7 @@ func (c *Compiler) slots(all []choice, refused float64, wide bool) [][]flow.Acti
 		candidates = append(candidates, candidate{key: "refused", share: refused})
 		actions = append(actions, c.refuse())
 	}
-	out := make([][]flow.Action, 0, manySlots)
-	for _, i := range fill(candidates, slotCount(candidates, wide)) {
-		out = append(out, actions[i])
-	}
-	return out
+	return candidates, actions
 }
 
 // contents is a hash of all that the buckets of a service are made of.
@@ -184,22 +192,26 @@ func (c *Compiler) buckets(all []choice, refused float64) []flow.Bucket {
 		}
 		return out
 	}
-	least := slices.MinFunc(all, func(a, b choice) int { return compareFloat(a.share, b.share) }).share
-	for _, ch := range all {
-		out = append(out, flow.Bucket{Weight: uint16(min(max(1, ch.share/least), 1000)), Actions: choose(ch)})
+	candidates, actions := c.candidates(all, refused)
+	for i, quota := range quotas(candidates, bucketCount(candidates)) {
+		for range quota {
+			out = append(out, flow.Bucket{Weight: 1, Actions: actions[i]})
+		}
 	}
 	return out
 }
 
-func compareFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
+// bucketCount is how many buckets the candidates share when they are too many
+// for slots. Above 256 buckets Open vSwitch takes the one with the highest
+// product of a hash and its weight (group_best_live_bucket,
+// ofproto/ofproto-dpif-xlate.c), which spreads evenly over equal weights and
+// otherwise not by weight: so all have weight 1, and who is to get more has
+// more of them.
+func bucketCount(all []candidate) int {
+	if equalShares(all) {
+		return max(1, maxBuckets/len(all)) * len(all)
 	}
+	return max(maxBuckets, len(all))
 }
 
 // affinity writes table 42: the last bits of the client's address are the

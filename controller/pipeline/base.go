@@ -131,6 +131,7 @@ func (c *Compiler) classify(s *sheet) {
 		s.add(TableDeliver, priorityMain, tcp(flow.EthDst.Is(h.MAC.value())),
 			do(load(regOut, uint64(h.port)), next(TableReply)), "TCP to %s: perhaps an answer to it through the mesh", h.Name)
 	}
+	s.add(TableDeliver, priorityMain, tcp(flow.EthDst.Masked(groupBit, groupBit)), nil, "TCP to everybody, which is never broadcast, would pass the intentions by")
 	s.add(TableDeliver, priorityMiss, nil, do(next(TableL2)), "neither TCP nor for a host of this switch")
 	s.add(TableService, priorityDefault, tcp(flow.TCPFlags.Masked(tcpRST, tcpRST)), nil, "a reset is never answered")
 	s.add(TableService, priorityMiss, tcp(), do(next(TableRefuse)), "nothing is called at this port: refuse the connection")

@@ -112,6 +112,21 @@ func TestNobodySneaksInByAKnownPort(t *testing.T) {
 	l.denied("h1", emulator.TCP(mac1, mac3, h1+":80", h3+":80", emulator.ACK))
 }
 
+// An intention is kept on the way to one host. TCP for everybody would reach
+// all hosts beside it.
+func TestNobodySneaksInByBroadcast(t *testing.T) {
+	snap := snapshot([]mesh.Upstream{calls(h1, "web", "api", 9000)}, inst("a", h3+":80"))
+	snap.Intentions = []mesh.Intention{intention(mesh.Wildcard, "api", false)}
+	l := newLab(t, snap)
+	for _, mac := range []string{"ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"} {
+		for _, flags := range []uint64{emulator.SYN, emulator.ACK} {
+			if sent := l.send("h1", emulator.TCP(mac1, mac, h1+":5000", h3+":80", flags)); len(sent.Delivered) > 0 {
+				t.Errorf("TCP to %s was delivered: %v", mac, sent.Delivered)
+			}
+		}
+	}
+}
+
 // shares sends the first packets of connections and tells where they went.
 func (l *lab) shares(n int, to string) map[string]int {
 	l.t.Helper()

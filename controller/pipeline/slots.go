@@ -37,7 +37,7 @@ const (
 // 31 % (ideal: 20 and 25 %), and a share is off by 0.4 % of the whole at most.
 // With 64 it is 23 to 28 %, at worst 37 %, and 1.6 %; with 32, 3 %.
 func slotCount(all []candidate, wide bool) int {
-	equal := !slices.ContainsFunc(all, func(c candidate) bool { return c.share != all[0].share })
+	equal := equalShares(all)
 	switch {
 	case !wide && equal && len(all) <= fewCandidates:
 		return fewSlots
@@ -46,6 +46,10 @@ func slotCount(all []candidate, wide bool) int {
 	default:
 		return manySlots
 	}
+}
+
+func equalShares(all []candidate) bool {
+	return !slices.ContainsFunc(all, func(c candidate) bool { return c.share != all[0].share })
 }
 
 // fill gives each slot to a candidate, by index, in proportion to the
