@@ -149,6 +149,9 @@ func (b *builder) macs(f *fileLab) {
 		case mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00":
 			b.addf(t.place, "mac %s is no address of a single interface: the kernel refuses it", quote(t.val))
 			continue
+		case namesServices(mac):
+			b.addf(t.place, "mac %s is among those by which switches tell which service calls; take one that does not begin with 0a:4d:4", mac)
+			continue
 		case owner[mac.String()] != "":
 			b.addf(t.place, "mac %s of %s is also that of %s", mac, quote(n.Key.val), owner[mac.String()])
 			continue

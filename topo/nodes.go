@@ -3,6 +3,7 @@ package topo
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -19,6 +20,9 @@ func (b *builder) nodes(f *fileLab) {
 		name := n.Key.val
 		if !nodeName.MatchString(name) {
 			b.addf(n.Key.place, "the node's name %s must be 1 to 14 of a-z, 0-9, _ and -, and begin with a letter or digit", quote(name))
+		}
+		if slices.Contains(reservedNodes, name) {
+			b.addf(n.Key.place, "no node may be called %s: that is the name of a device that is there already", quote(name))
 		}
 		node := Node{Name: name, Kind: Kind(n.Value.Kind.val)}
 		switch node.Kind {

@@ -53,6 +53,10 @@ func (b *builder) service(s pair[fileService]) Service {
 	if !dnsLabel.MatchString(name) {
 		b.addf(s.Key.place, "the service's name %s must be a DNS label: 1 to 63 of a-z, 0-9 and -, no - at an end", quote(name))
 	}
+	b.checkName(s.Key.place, name)
+	if v.Service.set && v.Service.val != name {
+		b.checkName(v.Service.place, v.Service.val)
+	}
 	if v.Service.set && !dnsLabel.MatchString(v.Service.val) {
 		b.addf(v.Service.place, "service %s must be a DNS label: 1 to 63 of a-z, 0-9 and -, no - at an end", quote(v.Service.val))
 	}

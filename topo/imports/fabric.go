@@ -132,7 +132,7 @@ func (f *fabric) segment(s *segment, keep map[*device]string) {
 // extra adds a switch.
 func (f *fabric) extra(name string, where at) *device {
 	want := orElse(clean(name, "_-", maxNodeName), "s")
-	if f.used[want] || slices.Contains(reserved, want) || want[0] >= '0' && want[0] <= '9' {
+	if f.used[want] || reserved(&device{sw: true}, want) || want[0] >= '0' && want[0] <= '9' {
 		want = clean("sw-"+want, "_-", maxNodeName)
 	}
 	sw := &device{at: where, given: name, name: unique(want, maxNodeName, f.used), sw: true}

@@ -91,6 +91,8 @@ func fuzzYAML(f *testing.F, pattern string, format imports.Format) {
 		"services: {a: {image: x, ports: [\"1-3:4-6\"], scale: 3}, b_c: {<<: {image: redis}, environment: {A: \"a:80 {{\"}}}",
 		"services: {a: {image: \"\\u2028{{\", command: \"\\\"\", depends_on: [b]}, b: {image: x, environment: [\"C=\\t\\0\"]}}",
 		"services:\n  a: &a\n    image: *a\n",
+		"services: {client: {image: x, ports: [\"80\"]}, consul: {image: x, ports: [\"81\"]}, shaper: {image: x, ports: [\"82\"]}, lo: {image: x, ports: [\"83\"]}}",
+		"topology: {nodes: {lo: {kind: linux}, ovs-netdev: {kind: bridge}}, links: [{endpoints: [\"lo:eth1\", \"ovs-netdev:eth1\"]}]}",
 	} {
 		f.Add([]byte(s))
 	}

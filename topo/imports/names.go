@@ -14,10 +14,18 @@ const (
 	maxLabName     = 32
 )
 
-// reserved are names that no switch may have: topo gives the first two to
-// hosts, and the others are devices of the network namespace that bridges
-// are in.
-var reserved = []string{"client", "consul-server", "lo", "ovs-system", "ovs-netdev"}
+// Names of other things (topo): the first of hosts that a lab has without
+// being told, so that no switch may have them, the second of devices, so that
+// no node may.
+var (
+	automaticHosts = []string{"client", "consul-server"}
+	devices        = []string{"lo", "ovs-system", "ovs-netdev"}
+)
+
+// reserved is true for a name that the device may not have.
+func reserved(dev *device, name string) bool {
+	return slices.Contains(devices, name) || dev.sw && slices.Contains(automaticHosts, name)
+}
 
 // names gives each device its name in the lab: its own when a lab can have
 // that, else one like it.
@@ -26,7 +34,7 @@ func (d *draft) names() {
 	own := map[*device]bool{}
 	for _, dev := range d.devices {
 		want := clean(dev.given, "_-", maxNodeName)
-		if want == dev.given && !used[want] && !(dev.sw && slices.Contains(reserved, want)) {
+		if want == dev.given && !used[want] && !reserved(dev, want) {
 			dev.name, own[dev], used[want] = want, true, true
 		}
 	}
@@ -35,8 +43,8 @@ func (d *draft) names() {
 			continue
 		}
 		want := clean(dev.given, "_-", maxNodeName)
-		if dev.sw && slices.Contains(reserved, want) {
-			want = clean("sw-"+want, "_-", maxNodeName)
+		if reserved(dev, want) {
+			want = clean(map[bool]string{true: "sw-", false: "node-"}[dev.sw]+want, "_-", maxNodeName)
 		}
 		dev.name = unique(orElse(want, "node"), maxNodeName, used)
 		d.notef(dev.at, "%s is %s in the lab: a name has up to 14 of a-z, 0-9, _ and -", quote(dev.given), dev.name)

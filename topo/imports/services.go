@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"meshlab.dev/meshlab/topo"
 )
 
 // run is a program of the source that becomes a service.
@@ -152,13 +154,16 @@ func (s *service) given() string {
 // instances of one service.
 func (m *mesh) name() {
 	label, used := map[string]string{}, map[string]bool{}
+	for name := range topo.ReservedServices {
+		used[name] = true
+	}
 	number := map[string]int{}
 	for _, s := range m.services {
 		g := s.given()
 		if label[g] == "" {
 			label[g] = unique(serviceName(g), maxServiceName, used)
 			if label[g] != g {
-				m.notef(s.at, "the service %s is called %s: a name is a DNS label", quote(g), label[g])
+				m.notef(s.at, "the service %s is called %s: a name is a DNS label, and none that a lab has itself", quote(g), label[g])
 			}
 		}
 		s.service = label[g]
