@@ -67,6 +67,40 @@ func TestSharesFollowTheWeights(t *testing.T) {
 	}
 }
 
+// TestSharesOfMany opens 2,000 connections to 130 instances, more than have
+// slots: those on h2 weigh nine times those on h3.
+func TestSharesOfMany(t *testing.T) {
+	r := newRig(t)
+	var servers []*server
+	total := 0
+	for i := range 130 {
+		host, addr, weight := "h2", h2, 9
+		if i%2 == 0 {
+			host, addr, weight = "h3", h3, 1
+		}
+		s := r.serve(host, fmt.Sprintf("%s:%d", addr, 8000+i))
+		s.Weight = uint16(weight)
+		servers, total = append(servers, s), total+weight
+	}
+	r.begin(api(t, servers...))
+	const n = 2000
+	counts := map[string]int{}
+	for _, id := range r.choices("h1", 10000, n, apiAt) {
+		counts[id]++
+	}
+	light := 0
+	for _, s := range servers {
+		if s.Weight == 1 {
+			light += counts[s.ID]
+		}
+	}
+	want := n * 65 / float64(total)
+	t.Logf("%d of %d connections to instances of weight 1, %.0f are theirs", light, n, want)
+	if math.Abs(float64(light)-want) > want/4 {
+		t.Errorf("%d of %d connections to instances of weight 1, want %.0f, or a quarter more or less", light, n, want)
+	}
+}
+
 // TestAChangeMovesFewPorts adds and removes an instance while 100 connections
 // exchange data.
 func TestAChangeMovesFewPorts(t *testing.T) {
