@@ -20,24 +20,34 @@ const Failures = "failures"
 
 // Row is the decision on one figure of one comparison.
 type Row struct {
-	Lab      string         `json:"lab"`
-	Pods     scenarios.Pods `json:"pods"`
-	Scenario string         `json:"scenario"`
-	Request  string         `json:"request,omitempty"` // empty: a mix
-	Base     string         `json:"base"`
-	New      string         `json:"new"`
-	BaseMs   float64        `json:"base_ms"` // median over the trials; 0: none had a success
-	NewMs    float64        `json:"new_ms"`
+	Lab         string         `json:"lab"`
+	Pods        scenarios.Pods `json:"pods"`
+	Scenario    string         `json:"scenario"`
+	Request     string         `json:"request,omitempty"` // empty: a mix
+	Base        string         `json:"base"`
+	New         string         `json:"new"`
+	Mesh        string         `json:"mesh,omitempty"` // of both sides; empty: they differ in it
+	Connections int            `json:"connections"`
+	BaseMs      float64        `json:"base_ms"` // median over the trials; 0: none had a success
+	NewMs       float64        `json:"new_ms"`
 	scenarios.MetricDecision
 	Reason string `json:"reason,omitempty"` // of an INCONCLUSIVE or FAIL that the figures alone do not tell
+
+	across bool // Base and New are runs, which have many meshes and loads
 }
 
-// Load names what was measured: the request, or the scenario of a mix.
+// Load names what was measured: the request, or the scenario of a mix. Between two
+// runs it is also what else tells their rows apart: the scenario of the request, the
+// mesh and the connections.
 func (r Row) Load() string {
-	if r.Request != "" {
-		return r.Request
+	load := cmp.Or(r.Request, r.Scenario)
+	if !r.across {
+		return load
 	}
-	return r.Scenario
+	if r.Request != "" && r.Scenario != "" {
+		load += " of " + r.Scenario
+	}
+	return load + ", " + r.Mesh + ", " + format.Plural(r.Connections, "connection")
 }
 
 // Rows are the decisions of all duets, in the order of the document. A comparison
@@ -46,7 +56,7 @@ func Rows(duets []scenarios.Duet) []Row {
 	var rows []Row
 	for _, d := range duets {
 		for _, c := range d.Comparisons {
-			row := Row{Lab: d.Lab, Pods: d.Pods, Scenario: d.Scenario, Request: d.Request, Base: c.Base, New: c.New, Reason: c.Reason}
+			row := rowOf(d, c)
 			told := false
 			for _, m := range c.Metrics {
 				row.MetricDecision = m
@@ -62,6 +72,27 @@ func Rows(duets []scenarios.Duet) []Row {
 		}
 	}
 	return rows
+}
+
+// rowOf is a row without a figure.
+func rowOf(d scenarios.Duet, c scenarios.Comparison) Row {
+	row := Row{
+		Lab: d.Lab, Pods: d.Pods, Scenario: d.Scenario, Request: d.Request, Base: c.Base, New: c.New,
+		Connections: d.Load.Connections, Reason: c.Reason, across: d.Method == scenarios.Across,
+	}
+	if base, changed := meshOf(d, c.Base), meshOf(d, c.New); base == changed {
+		row.Mesh = base
+	}
+	return row
+}
+
+func meshOf(d scenarios.Duet, variant string) string {
+	for _, v := range d.Variants {
+		if v.Name == variant {
+			return v.Mesh
+		}
+	}
+	return ""
 }
 
 // medianOf is the median over trials of a variant's figure; 0 without any.

@@ -1,14 +1,19 @@
 package gate
 
 import (
+	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"meshlab.dev/meshlab/reports/internal/sample"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -139,6 +144,69 @@ func TestFailByErrors(t *testing.T) {
 		if err := write(&b); err != nil || !strings.Contains(b.String(), want) {
 			t.Errorf("%v: got\n%s\nwant %q in it", err, b.String(), want)
 		}
+	}
+}
+
+// Two runs have many meshes and numbers of connections, and no two rows are about
+// the same in any form.
+func TestRowsOfTwoRunsAreToldApart(t *testing.T) {
+	r := sample.Result()
+	var err error
+	if r.Duets, err = scenarios.CompareRuns(r, r); err != nil {
+		t.Fatal(err)
+	}
+	var text, comment, junit, annotations strings.Builder
+	if err := errors.Join(Text(&text, r), Markdown(&comment, r), JUnit(&junit, r), Annotations(&annotations, r)); err != nil {
+		t.Fatal(err)
+	}
+	var s suite
+	if err := xml.Unmarshal([]byte(junit.String()), &s); err != nil {
+		t.Fatal(err)
+	}
+	rows := Rows(r.Duets)
+	if len(rows) < 20 || len(s.Cases) != len(rows) {
+		t.Fatalf("%d rows, %d cases", len(rows), len(s.Cases))
+	}
+	var loads, cases, figures []string
+	for i, row := range rows {
+		cases = append(cases, s.Cases[i].Class+" "+s.Cases[i].Name)
+		loads = append(loads, fmt.Sprint(row.Load(), row.Pods, row.Metric))
+		row.MetricDecision = scenarios.MetricDecision{Metric: row.Metric}
+		figure, err := json.Marshal(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		figures = append(figures, string(figure))
+	}
+	for form, all := range map[string][]string{"table": loads, "JUnit": cases, "JSON": figures} {
+		slices.Sort(all)
+		if n := len(slices.Compact(all)); n < len(rows) {
+			t.Errorf("%s: only %d of %d rows differ", form, n, len(rows))
+		}
+	}
+	for want, got := range map[string]string{
+		"  frontend, consul-connect, 8 connections    MN     p50  ":         text.String(),
+		"| frontend, consul-connect, 8 connections | MN | p50 | ":           comment.String(),
+		"p50 of frontend%2C consul-connect%2C 8 connections::":              annotations.String(),
+		": frontend, consul-connect, 8 connections (MN)\">":                 junit.String(),
+		"frontend of open, ovs, 16 connections (MN), " + r.ID + " against ": text.String(),
+		`"mesh":"consul-connect","connections":8,"base_ms":0,"new_ms":0,`:   strings.Join(figures, "\n"),
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}
+
+// Both sides of a row have a mesh, or are meshes.
+func TestMeshOfARow(t *testing.T) {
+	r := document()
+	if got := Rows(r.Duets)[0]; got.Mesh != "ovs" {
+		t.Errorf("two builds under ovs: %+v", got)
+	}
+	r.Duets[0].Variants[0].Mesh = "direct"
+	if got := Rows(r.Duets)[0]; got.Mesh != "" {
+		t.Errorf("two meshes: %+v", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -113,8 +114,11 @@ func JUnit(w io.Writer, r *scenarios.Result) error {
 		Stamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
 	for _, row := range Rows(r.Duets) {
 		c := testCase{
-			Class: fmt.Sprintf("%s.%s.%s", row.Lab, row.Scenario, row.Load()),
+			Class: fmt.Sprintf("%s.%s.%s", row.Lab, row.Scenario, cmp.Or(row.Request, row.Scenario)),
 			Name:  fmt.Sprintf("%s of %s against %s", row.Metric, row.New, row.Base),
+		}
+		if row.across { // CI systems take cases of one class and name for one
+			c.Name += fmt.Sprintf(": %s (%s)", row.Load(), row.Pods)
 		}
 		switch row.Verdict {
 		case scenarios.Fail:
@@ -157,7 +161,7 @@ func notes(r *scenarios.Result) []string {
 		}
 		for _, c := range d.Comparisons {
 			if c.Reason != "" {
-				all = append(all, fmt.Sprintf("%s against %s: %s.", c.New, c.Base, strings.TrimSuffix(c.Reason, ".")))
+				all = append(all, fmt.Sprintf("%s (%s), %s against %s: %s.", rowOf(d, c).Load(), d.Pods, c.New, c.Base, strings.TrimSuffix(c.Reason, ".")))
 			}
 		}
 	}
