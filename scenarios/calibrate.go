@@ -42,7 +42,8 @@ type CalibrateHooks struct {
 	// be fresh; else they must be the same ones.
 	Duet func(ctx context.Context, pair int, delay time.Duration) (DuetHooks, error)
 	// Store keeps what the study has come to after each pair of labs, so that
-	// it can go on from there; nil: nothing is kept.
+	// it can go on from there; nil: nothing is kept. It is not called before the
+	// first pair is complete.
 	Store func(*Calibration) error
 }
 
@@ -178,8 +179,11 @@ type calibration struct {
 	event   CalibrateEvent
 }
 
-// goOn takes an earlier study as what has been done.
+// goOn takes an earlier study as what has been done. One without a pair is none.
 func (r *calibration) goOn(earlier Calibration) error {
+	if earlier.LabStarts == 0 {
+		return nil
+	}
 	e, c := earlier, r.result
 	e.Load.Rate, c.Load.Rate = 0, 0
 	same := slices.EqualFunc(e.Effects, c.Effects, func(a, b Effect) bool { return a.Injected == b.Injected })
@@ -207,6 +211,7 @@ func (r *calibration) run(ctx context.Context) error {
 		if err := r.pair(ctx); err != nil {
 			return fmt.Errorf("pair %d of %d: %w", r.result.LabStarts+1, r.c.LabStarts, err)
 		}
+		r.draw()
 		if err := r.keep(); err != nil {
 			return err
 		}
@@ -214,9 +219,9 @@ func (r *calibration) run(ctx context.Context) error {
 	return nil
 }
 
-// keep hands out what has been done.
+// keep hands out what has been done, if anything has.
 func (r *calibration) keep() error {
-	if r.h.Store == nil {
+	if r.h.Store == nil || r.result.LabStarts == 0 {
 		return nil
 	}
 	c := r.sofar()

@@ -12,12 +12,22 @@ import (
 // ErrNotCalibrated tells that there is no calibration of this machine.
 var ErrNotCalibrated = errors.New("this machine is not calibrated")
 
+// ErrHasVerdicts tells that a stored calibration has verdicts, and the one to take
+// its place has too few pairs for any.
+var ErrHasVerdicts = errors.New("the stored calibration has verdicts, and this one has none yet")
+
 // StoreCalibration writes the calibration into the folder, which is made if
 // it is not there, in place of an earlier one with the same fingerprint. The
-// file appears whole or not at all.
+// file appears whole or not at all. It returns ErrHasVerdicts, and leaves the
+// earlier one, when that has verdicts and c has none.
 func StoreCalibration(dir string, c *Calibration) error {
 	if err := c.validate(); err != nil {
 		return fmt.Errorf("store calibration: %w", err)
+	}
+	if c.Verdicts == 0 {
+		if was, err := LoadCalibration(dir, c.Fingerprint); err == nil && was.Verdicts > 0 {
+			return fmt.Errorf("store calibration: %w", ErrHasVerdicts)
+		}
 	}
 	body, err := json.MarshalIndent(c, "", " ")
 	if err != nil {

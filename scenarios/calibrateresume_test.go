@@ -1,8 +1,11 @@
 package scenarios
 
 import (
+	"context"
 	"errors"
+	"reflect"
 	"testing"
+	"time"
 )
 
 // A study that ended early goes on from what was kept, and makes nothing twice.
@@ -67,5 +70,73 @@ func TestCalibrateGoesOn(t *testing.T) {
 	cfg.Earlier = &damaged
 	if _, err := Calibrate(t.Context(), cfg, third.hooks(), nil); !errors.Is(err, ErrOtherStudy) {
 		t.Errorf("ratios that are missing: %v", err)
+	}
+}
+
+// A study that ends before its first pair keeps nothing: it must not stand for
+// one of this load when the next is of another.
+func TestCalibrateKeepsNothingUnmeasured(t *testing.T) {
+	labs := &simulatedLabs{slope: 1.4}
+	hooks := labs.hooks()
+	inner := hooks.Duet
+	hooks.Duet = func(ctx context.Context, pair int, delay time.Duration) (DuetHooks, error) {
+		if pair == 1 { // 0 is of the search for delays
+			return DuetHooks{}, errors.New("no memory")
+		}
+		return inner(ctx, pair, delay)
+	}
+	hooks.Store = func(c *Calibration) error { t.Errorf("kept: %+v", c); return nil }
+	c, err := Calibrate(t.Context(), simulatedCalibration(), hooks, nil)
+	if err == nil || c.LabStarts != 0 {
+		t.Fatalf("got %v, %+v", err, c)
+	}
+
+	// Earlier versions kept such studies.
+	cfg := simulatedCalibration()
+	cfg.Request, cfg.Effects, cfg.Earlier = "frontend", nil, c
+	if c, err := Calibrate(t.Context(), cfg, (&simulatedLabs{slope: 1.4}).hooks(), nil); err != nil || c.Request != "frontend" || c.LabStarts != 40 {
+		t.Errorf("after an empty study of another request: %v, %+v", err, c)
+	}
+}
+
+// Verdicts that are there stay until the new study has some: --fresh may be
+// interrupted.
+func TestStoreCalibrationLeavesVerdicts(t *testing.T) {
+	dir := t.TempDir()
+	store := func(pairs, verdicts int) error {
+		return StoreCalibration(dir, &Calibration{Fingerprint: "0123456789ab", LabStarts: pairs, Verdicts: verdicts})
+	}
+	for _, step := range []struct {
+		pairs, verdicts int
+		want            error
+	}{{3, 0, nil}, {4, 0, nil}, {20, 200, nil}, {1, 0, ErrHasVerdicts}, {21, 200, nil}} {
+		before, _ := LoadCalibration(dir, "0123456789ab")
+		if err := store(step.pairs, step.verdicts); !errors.Is(err, step.want) {
+			t.Fatalf("%+v: %v", step, err)
+		}
+		after, err := LoadCalibration(dir, "0123456789ab")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.want != nil && !reflect.DeepEqual(after, before) || step.want == nil && after.LabStarts != step.pairs {
+			t.Errorf("%+v: there is %+v", step, after)
+		}
+	}
+}
+
+// A study has verdicts from the first pair on that allows them, so that what is
+// kept from then on can replace an earlier one.
+func TestCalibrateDrawsAsItGoes(t *testing.T) {
+	cfg := simulatedCalibration()
+	cfg.Effects, cfg.LabStarts, cfg.Verdicts = nil, 21, 5
+	hooks := (&simulatedLabs{slope: 1.4}).hooks()
+	hooks.Store = func(c *Calibration) error {
+		if want := map[bool]int{true: 5}[c.LabStarts >= 20]; c.Verdicts != want {
+			t.Errorf("%d verdicts of %d pairs, want %d", c.Verdicts, c.LabStarts, want)
+		}
+		return nil
+	}
+	if _, err := Calibrate(t.Context(), cfg, hooks, nil); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -41,7 +41,8 @@ itself is a false alarm, and each FAIL with a delay is one found. Verdicts and
 reports made on this machine state the outcome.
 
 A pair takes half a minute. What is done is kept after each: the same command goes
-on where an earlier one was interrupted, or with more --pairs; --fresh begins anew.`,
+on where an earlier one was interrupted, or with more --pairs; --fresh begins anew,
+and replaces what was kept when it has pairs enough for verdicts.`,
 		Example: `  meshlab calibrate
   meshlab calibrate hashicups --only api --pairs 150 --effects 10`,
 		Args: cobra.MaximumNArgs(1),
@@ -114,7 +115,7 @@ func calibrate(c *cobra.Command, args []string, f calibrateFlags) error {
 	p.stop()
 	if err != nil {
 		if cal != nil && cal.LabStarts > 0 && ctx.Err() != nil && !errors.Is(err, supervisor.ErrLeft) {
-			return fmt.Errorf("interrupted; no lab is left. %d pairs are kept: the same command goes on from there", cal.LabStarts)
+			return fmt.Errorf("interrupted; no lab is left. %s", whatIsKept(cal, f.fresh))
 		}
 		return interrupted(ctx, err)
 	}
@@ -156,7 +157,7 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 		if err != nil && !errors.Is(err, scenarios.ErrNotCalibrated) {
 			return nil, err
 		}
-		if cfg.Earlier != nil {
+		if cfg.Earlier != nil && cfg.Earlier.LabStarts > 0 {
 			r.p.line("  an earlier study has %d pairs of labs with %s in %s under %s; it goes on", cfg.Earlier.LabStarts, dash(cfg.Earlier.Request), cfg.Earlier.Lab, cfg.Earlier.Mesh)
 		}
 	}
@@ -172,7 +173,12 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 			open := func(ctx context.Context) (scenarios.Generator, error) { return labs.connect(ctx, labs.up) }
 			return scenarios.DuetHooks{Open: open, Knee: labs.knee}, nil // costs are not part of a calibration
 		},
-		Store: func(c *scenarios.Calibration) error { return scenarios.StoreCalibration(calibrationDir(), c) },
+		Store: func(c *scenarios.Calibration) error {
+			if err := scenarios.StoreCalibration(calibrationDir(), c); !errors.Is(err, scenarios.ErrHasVerdicts) {
+				return err
+			}
+			return nil // a later pair has verdicts
+		},
 	}, func(e scenarios.CalibrateEvent) { r.showCalibration(e) })
 	if errors.Is(err, scenarios.ErrOtherStudy) {
 		return nil, usageError{fmt.Errorf("%w; --fresh replaces it", err)}
@@ -182,6 +188,18 @@ func (r *measurement) calibrate(ctx context.Context, cfg scenarios.CalibrateConf
 	}
 	r.p.finish(step, fmt.Sprintf("%d pairs of labs", cal.LabStarts), time.Since(begin))
 	return cal, nil
+}
+
+// whatIsKept says what is stored of a study that was interrupted.
+func whatIsKept(c *scenarios.Calibration, anew bool) string {
+	stored, err := scenarios.LoadCalibration(calibrationDir(), c.Fingerprint)
+	switch {
+	case err != nil || !stored.Made.Equal(c.Made):
+		return fmt.Sprintf("%d pairs are too few for verdicts and are not kept: the calibration of before stays", c.LabStarts)
+	case anew:
+		return fmt.Sprintf("%d pairs are kept: the same command without --fresh goes on from there", c.LabStarts)
+	}
+	return fmt.Sprintf("%d pairs are kept: the same command goes on from there", c.LabStarts)
 }
 
 // showCalibration tells how far a calibration is: on a terminal all the time,
