@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/proto"
 
+	"meshlab.dev/meshlab/reports/gate"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -75,7 +76,7 @@ func newFamilies() *families {
 		{"meshlab_memory_bytes", "bytes", dto.MetricType_GAUGE, "Memory of a part of the lab, the largest at the end of a trial."},
 		{"meshlab_ratio", "", dto.MetricType_GAUGE, "Latency of a variant by that of the base: the estimate and its bounds."},
 		{"meshlab_p_value", "", dto.MetricType_GAUGE, "Signed-rank test of a ratio above 1, adjusted by Holm."},
-		{"meshlab_verdict", "", dto.MetricType_GAUGE, "1 for the verdict on a metric."},
+		{"meshlab_verdict", "", dto.MetricType_GAUGE, "1 for the verdict on a metric, or on requests that failed."},
 		{"meshlab_ramp_requests_per_second", "", dto.MetricType_GAUGE, "Highest rate that kept the objective."},
 	} {
 		family := &dto.MetricFamily{Name: proto.String(d.name), Help: proto.String(d.help), Type: d.kind.Enum()}
@@ -217,21 +218,25 @@ func (f *families) ramp(r run, ramp scenarios.Ramp) {
 	}, ramp.Highest)
 }
 
+// compared adds the decisions of a duet. What is not known, as the bounds of too few
+// pairs, has no sample.
 func (f *families) compared(r run, d scenarios.Duet) {
-	for _, c := range d.Comparisons {
-		for _, m := range c.Metrics {
-			labels := []string{
-				"run", r.ID, "scenario", d.Scenario, "request", d.Request, "lab", d.Lab, "pods", string(d.Pods),
-				"base", c.Base, "new", c.New, "metric", m.Metric,
-			}
-			for _, b := range []struct {
-				name  string
-				value float64
-			}{{"estimate", m.Ratio}, {"low95", m.Low}, {"high95", m.High}, {"upper99", m.Bound}} {
+	for _, row := range gate.Rows([]scenarios.Duet{d}) {
+		labels := []string{
+			"run", r.ID, "scenario", d.Scenario, "request", d.Request, "lab", d.Lab, "pods", string(d.Pods),
+			"base", row.Base, "new", row.New, "metric", row.Metric,
+		}
+		for _, b := range []struct {
+			name  string
+			value float64
+		}{{"estimate", row.Ratio}, {"low95", row.Low}, {"high95", row.High}, {"upper99", row.Bound}} {
+			if b.value > 0 {
 				f.gauge("meshlab_ratio", append(slices.Clone(labels), "bound", b.name), b.value)
 			}
-			f.gauge("meshlab_p_value", labels, m.PAdjusted)
-			f.gauge("meshlab_verdict", append(slices.Clone(labels), "verdict", string(m.Verdict)), 1)
 		}
+		if row.Metric != gate.Failures {
+			f.gauge("meshlab_p_value", labels, row.PAdjusted)
+		}
+		f.gauge("meshlab_verdict", append(slices.Clone(labels), "verdict", string(row.Verdict)), 1)
 	}
 }

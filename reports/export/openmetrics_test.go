@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
@@ -113,6 +114,34 @@ func TestOpenMetricsIsRead(t *testing.T) {
 			m := find(family, s.labels)
 			got := m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 			near(t, family, got, s.want)
+		}
+	}
+}
+
+// A comparison without latencies FAILs by its errors, and one of few pairs has no
+// bounds; neither has a 0 for what is not known.
+func TestOpenMetricsOfLittle(t *testing.T) {
+	r := tiny(t)
+	c := &r.Duets[0].Comparisons[0]
+	m := c.Metrics[0]
+	m.Low, m.High, m.Bound = 0, 0, 0
+	dead := m
+	dead.Metric, dead.Ratio = "p99", 0
+	c.Metrics = []scenarios.MetricDecision{m, dead}
+	c.Verdict, c.Reason = scenarios.Fail, "requests that failed: 4 of 8 (50 %) under ovs (new), 0 of 8 (0 %) under ovs (base)"
+	families := readMetrics(t, write(t, "openmetrics", r))
+	for family, want := range map[string][]string{
+		"meshlab_ratio":   {"p50 estimate"},
+		"meshlab_p_value": {"p50 ", "p99 "},
+		"meshlab_verdict": {"p50 INCONCLUSIVE", "p99 INCONCLUSIVE", "failures FAIL"},
+	} {
+		var got []string
+		for _, m := range families[family].GetMetric() {
+			l := labels(m)
+			got = append(got, l["metric"]+" "+l["bound"]+l["verdict"])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", family, got, want)
 		}
 	}
 }
