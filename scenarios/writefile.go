@@ -97,6 +97,28 @@ func WriteFile(path string, body []byte) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
+// Writable returns an error when WriteFile could not write to path, as far as that
+// can be known beforehand. It changes nothing.
+func Writable(path string) error {
+	if stream(path) {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("write %s: it is a folder: name a file in it", path)
+	}
+	dir := filepath.Dir(path)
+	switch info, err := os.Stat(dir); {
+	case err != nil:
+		return fmt.Errorf("write %s: %w: make the folder first", path, err)
+	case !info.IsDir():
+		return fmt.Errorf("write %s: %s is not a folder", path, dir)
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("write %s: no file can be made in folder %s: %w", path, dir, err)
+	}
+	return nil
+}
+
 // stream tells whether path is something to write to and not a file to replace:
 // a device, a pipe, or a file that some process has open (proc_pid_fd(5)), which
 // is what /dev/stdout leads to.

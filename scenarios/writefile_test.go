@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,5 +104,29 @@ func TestWriteFileToAStream(t *testing.T) {
 	}
 	if b, err := os.ReadFile(out.Name()); err != nil || string(b) != "table\nverdict\nagain\nend\n" {
 		t.Errorf("the file holds %q, %v", b, err)
+	}
+}
+
+func TestWritable(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := WriteFile(file, nil); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file:                       "",
+		filepath.Join(dir, "new"):  "",
+		"/dev/stdout":              "",
+		dir:                        "it is a folder",
+		filepath.Join(file, "x"):   "is not a folder",
+		filepath.Join(dir, "no/x"): "make the folder first",
+	} {
+		err := Writable(path)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("it made files: %v", left)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -117,6 +118,9 @@ func compare(c *cobra.Command, args []string, f compareFlags) error {
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return fmt.Errorf("create folder of results: %w", err)
 	}
+	if err := f.writable(); err != nil { // now, and not after an hour of trials
+		return err
+	}
 	outliveReader()
 	p := newProgress(os.Stderr)
 	defer p.stop()
@@ -157,33 +161,32 @@ func (r *measurement) compare(ctx context.Context, plans []duetPlan, oneAtATime 
 	return nil
 }
 
-// tell prints the verdict in all forms that were asked for, and returns the
-// exit code.
+// tell prints the verdict, writes it to the files that were asked for, and returns
+// the exit code. That is the verdict's also when something cannot be written, unless
+// it would be 0.
 func (f compareFlags) tell(c *cobra.Command, res *scenarios.Result, path string) error {
-	for _, file := range []struct {
-		path  string
-		write func(io.Writer, *scenarios.Result) error
-	}{{f.markdown, gate.Markdown}, {f.junit, gate.JUnit}} {
-		if file.path == "" {
-			continue
-		}
-		var b strings.Builder
-		if err := file.write(&b, res); err != nil {
-			return err
-		}
-		if err := scenarios.WriteFile(file.path, []byte(b.String())); err != nil {
-			return err
-		}
-	}
-	out := c.OutOrStdout()
 	verdict := gate.Overall(res.Duets)
+	err := f.print(c, res, verdict, path)
+	for _, file := range f.files() {
+		err = errors.Join(err, file.put(res))
+	}
+	code := verdictCode(verdict)
+	switch {
+	case err == nil:
+		return code
+	case code == nil:
+		return err
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "meshlab: %v\n", err)
+	return code
+}
+
+func (f compareFlags) print(c *cobra.Command, res *scenarios.Result, verdict scenarios.Verdict, path string) error {
+	out := c.OutOrStdout()
 	if wantJSON(c) {
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
-		if err := e.Encode(map[string]any{"verdict": verdict, "figures": gate.Rows(res.Duets), "calibration": res.Calibration, "results": path}); err != nil {
-			return err
-		}
-		return verdictCode(verdict)
+		return e.Encode(map[string]any{"verdict": verdict, "figures": gate.Rows(res.Duets), "calibration": res.Calibration, "results": path})
 	}
 	if err := gate.Text(out, res); err != nil {
 		return err
@@ -192,11 +195,39 @@ func (f compareFlags) tell(c *cobra.Command, res *scenarios.Result, path string)
 		fmt.Fprintf(out, "\nResults: %s\nAs a page: meshlab report %s\n", path, path)
 	}
 	if f.annotate {
-		if err := gate.Annotations(out, res); err != nil {
-			return err
+		return gate.Annotations(out, res)
+	}
+	return nil
+}
+
+// verdictFile is a form of the verdict, and the file for it.
+type verdictFile struct {
+	path  string
+	write func(io.Writer, *scenarios.Result) error
+}
+
+// files are those that were asked for.
+func (f compareFlags) files() []verdictFile {
+	all := []verdictFile{{f.markdown, gate.Markdown}, {f.junit, gate.JUnit}}
+	return slices.DeleteFunc(all, func(v verdictFile) bool { return v.path == "" })
+}
+
+// writable returns an error when one of the files cannot be written.
+func (f compareFlags) writable() error {
+	for _, file := range f.files() {
+		if err := scenarios.Writable(file.path); err != nil {
+			return usageError{err}
 		}
 	}
-	return verdictCode(verdict)
+	return nil
+}
+
+func (v verdictFile) put(res *scenarios.Result) error {
+	var b strings.Builder
+	if err := v.write(&b, res); err != nil {
+		return fmt.Errorf("write %s: %w", v.path, err)
+	}
+	return scenarios.WriteFile(v.path, []byte(b.String()))
 }
 
 // Exit codes of verdicts.

@@ -12,6 +12,9 @@ import (
 // compareFiles holds a run against an earlier one. It measures nothing, and
 // what comes out is not kept: the two files are all there is to it.
 func compareFiles(c *cobra.Command, args []string, f compareFlags) error {
+	if err := f.writable(); err != nil {
+		return err
+	}
 	results, err := readResults(args)
 	if err != nil {
 		return err
