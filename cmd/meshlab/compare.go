@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -283,6 +284,9 @@ func (f compareFlags) sides(ctx context.Context, args []string) ([]side, error) 
 			s.label, sides[0].label = s.label+" (new)", s.label+" (base)"
 		}
 		sides = append(sides, s)
+	}
+	if base, other := sides[0].script, sides[1].script; kinds[0] == kindScenario && base.Name == other.Name && !bytes.Equal(base.source, other.source) {
+		base.Name, other.Name = base.Name+" (base)", other.Name+" (new)" // the document holds both, by name
 	}
 	return sides, nil
 }
