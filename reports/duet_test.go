@@ -94,6 +94,16 @@ func TestDuetPageWithLittle(t *testing.T) {
 			}
 		}
 	}
+	few := sample.Result(sample.Small, sample.OnlyDuets)
+	for i := range few.Duets {
+		few.Duets[i].Trials = few.Duets[i].Trials[:2]
+		for j := range few.Duets[i].Comparisons {
+			for k := range few.Duets[i].Comparisons[j].Metrics {
+				m := &few.Duets[i].Comparisons[j].Metrics[k]
+				m.Ratio, m.Low, m.High, m.Bound, m.Pairs, m.Verdict = 0.743, 0, 0, 0, 2, scenarios.Inconclusive
+			}
+		}
+	}
 	ramps, falls := sample.Result(sample.Small), sample.Result(sample.Small)
 	ramps.Cells, ramps.Duets, ramps.Waterfalls = nil, nil, nil
 	for i := range ramps.Ramps {
@@ -111,6 +121,7 @@ func TestDuetPageWithLittle(t *testing.T) {
 		"one trial":         {one, []string{"nothing was compared"}},
 		"no trial":          {none, []string{"nothing was compared", "no trial was made"}},
 		"no ratio":          {noRatio, []string{"no pair of trials has latencies on both sides", "Too many requests failed."}},
+		"two pairs":         {few, []string{"0.74 times as long", "(too few pairs for an interval, 2 pairs)"}},
 		"one mesh":          {sample.Result(sample.Small, sample.OneMesh), []string{"allows no comparison", "no verdict"}},
 		"nothing":           {sample.Result(sample.Nothing), []string{"The run measured nothing."}},
 		"only ramps":        {ramps, []string{"Frontend in lab hashicups, several nodes: The highest load that keeps p99 below 20 ms: "}},
@@ -144,6 +155,30 @@ func TestDuetPageWithLittle(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The table of two pairs has their ratio, and says why it has no interval.
+func TestComparisonsOfFewPairs(t *testing.T) {
+	d := duet{Duet: scenarios.Duet{Request: "frontend", Pods: scenarios.SingleNode, Comparisons: []scenarios.Comparison{{Base: "direct", New: "ovs", Metrics: []scenarios.MetricDecision{
+		{Metric: "p50", Pairs: 2, Ratio: 0.743, PAdjusted: 1, Margin: 0.05, Verdict: scenarios.Inconclusive}}}}}}
+	s := section{duets: []*duet{&d}}
+	if got, want := row(s.comparisons(), 0), "| 0.74 | too few pairs for an interval | 1 | 2 | 5\u00a0%"; !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want at its end %q", got, want)
+	}
+}
+
+// Neighbours under ABBA share a lab, and so do trials of labs that came up once.
+func TestTrialTableTellsOwnLabs(t *testing.T) {
+	for _, tc := range []struct {
+		method scenarios.Method
+		starts int
+		want   bool
+	}{{scenarios.Alive, 2, true}, {scenarios.Alive, 1, false}, {scenarios.ABBA, 2, false}} {
+		d := duet{Duet: scenarios.Duet{Method: tc.method, Trials: make([]scenarios.Trial, 2), Variants: []scenarios.Variant{{Name: "ovs", Starts: tc.starts}}}}
+		if got := strings.Contains(d.TrialTable().Caption, "labs of its own"); got != tc.want {
+			t.Errorf("%+v: %v", tc, got)
+		}
 	}
 }
 
@@ -271,7 +306,7 @@ func TestClimb(t *testing.T) {
 	o := scenarios.Objective{Percentile: 99.9, Below: 2_500_000, Errors: 0.01}
 	c := climbs([]scenarios.Ramp{
 		{Lab: "a", Pods: scenarios.SingleNode, Mesh: "ovs", Objective: o, Highest: 400, End: scenarios.EndGenerator,
-			Steps: []scenarios.RampStep{{Rate: 300}, {Rate: 800}, {Rate: 400, Kept: true}, {Rate: 600}}},
+			Steps: []scenarios.RampStep{{Rate: 300}, {Rate: 800}, {Rate: 400, Kept: true}, {Rate: 600}, {Rate: 600}}},
 		{Lab: "a", Pods: scenarios.SingleNode, Mesh: "direct", Objective: o, Steps: []scenarios.RampStep{{Rate: 100}}},
 		{Lab: "b", Pods: scenarios.SingleNode, Mesh: "direct", Objective: o},
 	}, "")
@@ -281,8 +316,11 @@ func TestClimb(t *testing.T) {
 	if got, want := c[0].Summary(), "The highest load that keeps p99.9 below 2.5 ms, with at most 1\u00a0% of requests failed: Mesh in the switches 400 requests/s; Plain switching none of those tried."; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	if got := c[0].Table().Columns[3]; got != (column{"", "trials"}) {
+		t.Errorf("a rate that was tried twice counts twice under %+v", got)
+	}
 	for i, want := range []string{
-		"Mesh in the switches | 400 | 600 | 4 | the generator: it was late, and the mesh may do more",
+		"Mesh in the switches | 400 | 600 | 5 | the generator: it was late, and the mesh may do more",
 		"Plain switching | none of those tried | 100 | 1 | –",
 	} {
 		if got := row(c[0].Table(), i); got != want {

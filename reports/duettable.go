@@ -31,11 +31,15 @@ func (s *section) comparisons() table {
 		for _, c := range d.Comparisons {
 			for _, m := range c.Metrics {
 				row := []entry{head(d.title()), head(d.labelOf(c.New) + " ÷ " + d.labelOf(c.Base)), head(m.Metric), verdict(m.Verdict)}
-				if !sentence.Known(m) {
-					row = append(row, entry{Text: "no pair has latencies on both sides", Span: 4})
-				} else {
+				switch {
+				case sentence.Known(m):
 					v, low, high := sentence.Ratio(m.Ratio, m.Low, m.High)
 					row = append(row, text(v), text(low+"–"+high), text(positive(m.Bound)), text(probability(m.PAdjusted)))
+				case sentence.HasRatio(m):
+					v, _, _ := sentence.Ratio(m.Ratio, m.Ratio, m.Ratio)
+					row = append(row, text(v), entry{Text: sentence.FewPairs, Span: 2}, text(probability(m.PAdjusted)))
+				default:
+					row = append(row, entry{Text: "no pair has latencies on both sides", Span: 4})
 				}
 				t.Rows = append(t.Rows, append(row, text(format.Grouped(m.Pairs)), text(sentence.Percent(m.Margin))))
 			}
@@ -99,8 +103,11 @@ func errorCount(n int) entry {
 // TrialTable has a line for each trial, the disturbed ones marked.
 func (d *duet) TrialTable() table {
 	t := table{
-		Caption: "The trials in the order they ran. Latencies and lateness in milliseconds; steal and busy are shares of the machine's processor time. Each had labs of its own.",
+		Caption: "The trials in the order they ran. Latencies and lateness in milliseconds; steal and busy are shares of the machine's processor time.",
 		Columns: []column{{"", "trial"}},
+	}
+	if sentence.OwnLabs(d.Duet) {
+		t.Caption += " Each had labs of its own."
 	}
 	for _, s := range d.sides {
 		t.Columns = append(t.Columns, column{s.label, "p50"}, column{s.label, "p99"}, column{s.label, "failed"})

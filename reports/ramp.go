@@ -125,7 +125,7 @@ func stepLatency(s scenarios.RampStep, percentile float64) float64 {
 func (c climb) Table() table {
 	t := table{
 		Caption: fmt.Sprintf("Highest load that keeps %s, by mesh, and the lowest one tried that does not.", c.Objective()),
-		Columns: []column{{"", "mesh"}, {"", "requests/s"}, {"", "too much, requests/s"}, {"", "rates tried"}, {"", "the search ended at"}},
+		Columns: []column{{"", "mesh"}, {"", "requests/s"}, {"", "too much, requests/s"}, {"", "trials"}, {"", "the search ended at"}},
 	}
 	for _, r := range c.ramps {
 		highest, over := "none of those tried", format.Missing

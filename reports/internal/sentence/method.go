@@ -18,7 +18,7 @@ func PairedMethod(r *scenarios.Result) []string {
 	alive, abba, own := false, false, false
 	for _, d := range r.Duets {
 		alive = alive || d.Method != scenarios.ABBA
-		own = own || d.Method != scenarios.ABBA && len(d.Trials) > 1 && len(d.Variants) > 0 && d.Variants[0].Starts >= len(d.Trials)
+		own = own || len(d.Trials) > 1 && OwnLabs(d)
 		abba = abba || d.Method == scenarios.ABBA
 	}
 	out := []string{ForThesis(r)}
@@ -38,6 +38,11 @@ func PairedMethod(r *scenarios.Result) []string {
 		"Failed requests have no latency. With more than one in a thousand of a variant there is no PASS; it is a FAIL when the signed-rank test over the pairs says that the new variant fails more often than the base.",
 		"Trials that something disturbed are flagged and shown. They count like any other: to drop slow trials is to choose the answer.",
 	)
+}
+
+// OwnLabs tells whether each trial had labs of its own. Under ABBA neighbours share one.
+func OwnLabs(d scenarios.Duet) bool {
+	return d.Method != scenarios.ABBA && len(d.Variants) > 0 && d.Variants[0].Starts >= len(d.Trials)
 }
 
 // looks says after how many pairs it was decided.

@@ -82,14 +82,16 @@ func Metric(name string) string {
 }
 
 // Known tells whether a decision has a ratio and an interval to show.
-func Known(m scenarios.MetricDecision) bool {
-	for _, v := range []float64{m.Ratio, m.Low, m.High} {
-		if !(v > 0) || math.IsInf(v, 1) {
-			return false
-		}
-	}
-	return true
-}
+func Known(m scenarios.MetricDecision) bool { return HasRatio(m) && shown(m.Low) && shown(m.High) }
+
+// HasRatio tells whether a decision has a ratio to show. Of one or two pairs it has no
+// interval.
+func HasRatio(m scenarios.MetricDecision) bool { return shown(m.Ratio) }
+
+func shown(v float64) bool { return v > 0 && !math.IsInf(v, 1) }
+
+// FewPairs says why a ratio has no interval.
+const FewPairs = "too few pairs for an interval"
 
 // Ratio prints a ratio and the ends of its interval with the same number of
 // decimals, two or as many more as it takes to tell them apart, at most four.
@@ -110,7 +112,7 @@ func Comparison(d scenarios.Duet, c scenarios.Comparison) string {
 	fresh, base := with(Find(d, c.New)), with(Find(d, c.Base))
 	var known []scenarios.MetricDecision
 	for _, m := range c.Metrics {
-		if Known(m) {
+		if HasRatio(m) {
 			known = append(known, m)
 		}
 	}
@@ -119,18 +121,31 @@ func Comparison(d scenarios.Duet, c scenarios.Comparison) string {
 	}
 	var b strings.Builder
 	for i, m := range known {
-		v, low, high := Ratio(m.Ratio, m.Low, m.High)
+		v, span := spanOf(m)
 		if i == 0 {
-			fmt.Fprintf(&b, "%s: %s %s takes %s times as long as %s (95\u00a0%% interval %s to %s, %s)", Duet(d), fresh, Metric(m.Metric), v, base, low, high, format.Plural(m.Pairs, "pair"))
+			if Known(m) {
+				span = "95\u00a0% interval " + span
+			}
+			fmt.Fprintf(&b, "%s: %s %s takes %s times as long as %s (%s, %s)", Duet(d), fresh, Metric(m.Metric), v, base, span, format.Plural(m.Pairs, "pair"))
 			continue
 		}
-		fmt.Fprintf(&b, "; %s %s times (%s to %s", Metric(m.Metric), v, low, high)
+		fmt.Fprintf(&b, "; %s %s times (%s", Metric(m.Metric), v, span)
 		if m.Pairs != known[0].Pairs {
 			fmt.Fprintf(&b, ", %s", format.Plural(m.Pairs, "pair"))
 		}
 		b.WriteString(")")
 	}
 	return b.String() + "."
+}
+
+// spanOf prints a ratio, and its interval or why it has none.
+func spanOf(m scenarios.MetricDecision) (ratio, span string) {
+	if !Known(m) {
+		ratio, _, _ = Ratio(m.Ratio, m.Ratio, m.Ratio)
+		return ratio, FewPairs
+	}
+	ratio, low, high := Ratio(m.Ratio, m.Low, m.High)
+	return ratio, low + " to " + high
 }
 
 // Percent prints a share as a percentage with two significant figures.

@@ -47,6 +47,8 @@ func TestComparison(t *testing.T) {
 			"shop, several nodes: with the mesh in the switches the 99th percentile takes 0.71 times as long as with plain switching (95\u00a0% interval 0.65 to 0.78, 30 pairs)."},
 		"another scenario": {http2, scenarios.Comparison{Base: "direct", New: "kuma", Metrics: []scenarios.MetricDecision{metric("p50", 1, 12.34, 11.2, 13.9, scenarios.Fail)}},
 			"API (scenario open-http2), single node: with kuma the median answer takes 12.3 times as long as with plain switching (95\u00a0% interval 11.2 to 13.9, 1 pair)."},
+		"no interval": {duet("direct", "ovs"), scenarios.Comparison{Base: "direct", New: "ovs", Metrics: []scenarios.MetricDecision{metric("p50", 2, 0.743, 0, 0, scenarios.Inconclusive), metric("p99", 2, 1.077, 0, 0, scenarios.Inconclusive)}},
+			"Frontend, several nodes: with the mesh in the switches the median answer takes 0.74 times as long as with plain switching (too few pairs for an interval, 2 pairs); the 99th percentile 1.08 times (too few pairs for an interval)."},
 		"no ratio": {duet("direct", "ovs"), scenarios.Comparison{Base: "direct", New: "ovs", Metrics: []scenarios.MetricDecision{metric("p50", 0, 0, 0, 0, scenarios.Inconclusive), metric("p99", 3, math.NaN(), 1, math.Inf(1), scenarios.Inconclusive)}},
 			"Frontend, several nodes: what the answers take with the mesh in the switches cannot be set against what they take with plain switching, for no pair of trials has latencies on both sides."},
 	} {
