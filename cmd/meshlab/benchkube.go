@@ -125,7 +125,7 @@ func (b kubeBench) plan() (benchPlan, error) {
 	if b.Repeats > 0 {
 		cfg.Repeats = b.Repeats
 	}
-	p.closed = &closedPlan{s, cfg}
+	p.closed = &closedPlan{s, cfg, p.only}
 	for _, m := range b.Meshes {
 		if _, err := orchestrate.ParseMesh(m); err != nil {
 			return p, usageError{err}

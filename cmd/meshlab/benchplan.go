@@ -20,7 +20,7 @@ type benchPlan struct {
 	labs       []loadedLab
 	closed     *closedPlan // nil: no closed loop
 	open       []loadedScenario
-	only       []string
+	only       []string // requests of the lab file, for all but the closed loop; empty: all
 	oneAtATime bool
 	ramp       string // what the highest rate is searched for; empty: nothing is
 	waterfall  bool
@@ -32,6 +32,7 @@ type benchPlan struct {
 type closedPlan struct {
 	script loadedScenario
 	matrix scenarios.Config
+	only   []string // requests of the lab file; empty: all
 }
 
 // plan checks everything that can be known before a lab is up.
@@ -123,7 +124,7 @@ func (f benchFlags) scripts(c *cobra.Command, p *benchPlan) error {
 		if p.closed != nil {
 			return usageError{errors.New("a run takes one closed-loop scenario: their cells would not be told apart")}
 		}
-		p.closed = &closedPlan{s, cfg}
+		p.closed = &closedPlan{s, cfg, p.only}
 	}
 	switch {
 	case p.oneAtATime && len(p.open) == 0:
@@ -166,10 +167,10 @@ func (p benchPlan) matrix(lab loadedLab) (scenarios.Config, []string, error) {
 	var skipped []string
 	if len(cfg.Requests) == 0 {
 		var err error
-		if cfg.Requests, skipped, err = p.requests(lab); err != nil {
+		if cfg.Requests, skipped, err = p.requests(lab, p.closed.only); err != nil {
 			return cfg, nil, err
 		}
-	} else if len(p.only) > 0 {
+	} else if len(p.closed.only) > 0 {
 		return cfg, nil, usageError{fmt.Errorf("--only chooses requests of the lab file; scenario %s has steps of its own", p.closed.script.Name)}
 	}
 	if err := cfg.Validate(); err != nil {
@@ -178,9 +179,10 @@ func (p benchPlan) matrix(lab loadedLab) (scenarios.Config, []string, error) {
 	return cfg, skipped, nil
 }
 
-// requests are the names of the lab's requests that all meshes carry.
-func (p benchPlan) requests(lab loadedLab) (names, skipped []string, err error) {
-	plans, skipped, err := duetPlans(loadedScenario{Scenario: &scenarios.Scenario{}}, meshSides(lab, p.meshes), p.only)
+// requests are the names of the lab's requests that all meshes carry, of those in
+// only if it names any.
+func (p benchPlan) requests(lab loadedLab, only []string) (names, skipped []string, err error) {
+	plans, skipped, err := duetPlans(loadedScenario{Scenario: &scenarios.Scenario{}}, meshSides(lab, p.meshes), only)
 	for _, one := range plans {
 		names = append(names, one.request)
 	}
@@ -234,7 +236,7 @@ func (p benchPlan) runLab(ctx context.Context, r *measurement, lab loadedLab, lo
 		plans = nil
 	}
 	if p.waterfall {
-		names, _, err := p.requests(lab)
+		names, _, err := p.requests(lab, p.only)
 		if err != nil {
 			return err
 		}

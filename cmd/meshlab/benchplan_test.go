@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,4 +72,64 @@ func TestReproduceKeepsTheScenarioOfAClosedLoop(t *testing.T) {
 	if m := o.plan.closed.matrix; m.WarmUp != 7 || m.Timeout != 40*time.Second || m.Limit != 30*time.Minute || m.Count != 100 {
 		t.Errorf("got %+v", m)
 	}
+}
+
+// A closed loop with steps and paired trials of the lab's requests, in one run: what
+// is chosen of the lab file is for the paired trials alone.
+func TestReproduceStepsBesidePairedTrials(t *testing.T) {
+	lab, err := loadLab("hashicups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := loadScenario(openScenario)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own = "name: own\nclosed: { connections: [1], requests: 100, attempts: 4, warm_up: 1 }\nsteps:\n  - request: frontend\n"
+	r := &scenarios.Result{
+		ID: "20261121T120000Z-00000000", Labs: []scenarios.LabInfo{{Name: lab.Name, Pods: spread(lab.Lab), File: string(lab.source)}},
+		Scenarios: []scenarios.ScenarioInfo{{Name: "own", File: own}, {Name: open.Name, File: string(open.source)}},
+		Duets: []scenarios.Duet{{Scenario: open.Name, Request: "api", Lab: lab.Name, Pods: spread(lab.Lab),
+			Variants:    []scenarios.Variant{{Name: "direct", Mesh: "direct"}, {Name: "ovs", Mesh: "ovs"}},
+			Comparisons: []scenarios.Comparison{{Base: "direct", New: "ovs", Metrics: []scenarios.MetricDecision{{Metric: "p50", Ratio: 1.1, Low: 1, High: 1.2}}}}}},
+	}
+	for _, mesh := range []string{"direct", "ovs"} {
+		c := scenarios.Cell{Request: "frontend", Pods: spread(lab.Lab), Connections: 1, Mesh: mesh}
+		for range 4 {
+			c.Attempts = append(c.Attempts, scenarios.Attempt{Requests: 100, Avg: 1, P50: 1})
+		}
+		r.Cells = append(r.Cells, c)
+	}
+	for name, text := range map[string]string{"steps of its own": own, "requests of the lab file": strings.Split(own, "steps:")[0]} {
+		t.Run(name, func(t *testing.T) {
+			r.Scenarios[0].File = text
+			o, err := ofResult(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, _, err := o.plan.matrix(lab)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(cfg.Requests) != 1 || cfg.Requests[0] != "frontend" {
+				t.Errorf("the closed loop sends %v", cfg.Requests)
+			}
+			plans, _, err := o.plan.duets(lab)
+			if err != nil || len(plans) != 1 || plans[0].request != "api" {
+				t.Errorf("paired trials: %v, %+v", err, plans)
+			}
+		})
+	}
+	if _, err := (benchFlags{meshes: []string{"ovs"}, scenarios: []string{writeScenario(t, own)}, only: []string{"api"}}).plan(newBench(), []string{"hashicups"}); err == nil || !strings.Contains(err.Error(), "--only chooses") {
+		t.Errorf("--only beside steps: %v", err)
+	}
+}
+
+func writeScenario(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "scenario.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

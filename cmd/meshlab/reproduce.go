@@ -184,6 +184,7 @@ func (o *original) closedOf(r *scenarios.Result) {
 	}
 	cfg := scenarios.Default()
 	cfg.Connections, cfg.Repeats = nil, 0
+	var only []string
 	for _, cell := range r.Cells {
 		if !slices.Contains(cfg.Connections, cell.Connections) {
 			cfg.Connections = append(cfg.Connections, cell.Connections)
@@ -191,14 +192,14 @@ func (o *original) closedOf(r *scenarios.Result) {
 		if !slices.Contains(cfg.Meshes, cell.Mesh) {
 			cfg.Meshes = append(cfg.Meshes, cell.Mesh)
 		}
-		if !slices.Contains(o.plan.only, cell.Request) {
-			o.plan.only = append(o.plan.only, cell.Request)
+		if !slices.Contains(only, cell.Request) {
+			only = append(only, cell.Request)
 		}
 		cfg.Repeats = max(cfg.Repeats, len(cell.Attempts), leastRepeats)
 		cfg.Count = cell.Attempts[0].Requests
 	}
 	o.plan.meshes = cfg.Meshes
-	o.plan.closed = &closedPlan{matrix: cfg}
+	o.plan.closed = &closedPlan{matrix: cfg, only: only}
 	for _, info := range r.Scenarios {
 		s, err := scenarios.ParseScenario(info.Name+".yaml", []byte(info.File))
 		if err != nil || s.Model != scenarios.ClosedLoop {
@@ -208,7 +209,7 @@ func (o *original) closedOf(r *scenarios.Result) {
 		m := &o.plan.closed.matrix // what the cells do not tell
 		m.WarmUp, m.Timeout, m.Limit = s.Closed.WarmUp, s.Closed.Timeout, s.Closed.Limit
 		if len(s.Steps) > 0 {
-			o.plan.closed.matrix.Requests, o.plan.only = s.Closed.Requests, nil
+			m.Requests, o.plan.closed.only = s.Closed.Requests, nil
 		}
 	}
 }
