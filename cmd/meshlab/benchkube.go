@@ -115,7 +115,6 @@ func (b kubeBench) plan() (benchPlan, error) {
 		return p, usageError{fmt.Errorf("scenario %s is an open loop: paired trials need labs of their own for each pair, which a cluster does not make in time; take a closed loop, such as %s", s.Name, thesisScenario)}
 	}
 	cfg := s.Closed
-	cfg.Seed = p.seed
 	if len(b.Connections) > 0 {
 		cfg.Connections = b.Connections
 	}

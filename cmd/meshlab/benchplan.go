@@ -27,8 +27,8 @@ type benchPlan struct {
 	log        bool
 }
 
-// closedPlan is a closed loop: what its file says, and the matrix without Pods
-// and Requests.
+// closedPlan is a closed loop: what its file says, and the matrix without Pods,
+// Requests and Seed.
 type closedPlan struct {
 	script loadedScenario
 	matrix scenarios.Config
@@ -111,7 +111,7 @@ func (f benchFlags) scripts(c *cobra.Command, p *benchPlan) error {
 			continue
 		}
 		cfg := s.Closed
-		cfg.Meshes, cfg.Seed = p.meshes, p.seed
+		cfg.Meshes = p.meshes
 		if c.Flags().Changed("connections") {
 			cfg.Connections = f.connections
 		}
@@ -163,7 +163,7 @@ func (p benchPlan) objective(s loadedScenario) (scenarios.Objective, error) {
 // left out, and told; the steps of the scenario's own file are all sent.
 func (p benchPlan) matrix(lab loadedLab) (scenarios.Config, []string, error) {
 	cfg := p.closed.matrix
-	cfg.Pods = []scenarios.Pods{spread(lab.Lab)}
+	cfg.Pods, cfg.Seed = []scenarios.Pods{spread(lab.Lab)}, p.seed
 	var skipped []string
 	if len(cfg.Requests) == 0 {
 		var err error

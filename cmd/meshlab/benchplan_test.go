@@ -133,3 +133,32 @@ func writeScenario(t *testing.T, text string) string {
 	}
 	return path
 }
+
+// The seed of a run is that of the order of its closed loop, whatever planned it.
+func TestMatrixHasTheSeed(t *testing.T) {
+	again, err := ofThesis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.plan.seed = 7
+	flags := benchFlags{meshes: []string{"ovs"}, seed: 7}
+	c := newBench()
+	if err := c.Flags().Set("seed", "7"); err != nil {
+		t.Fatal(err)
+	}
+	bench, err := flags.plan(c, []string{"hashicups"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := kubeBench{Labs: []string{"hashicups"}, Meshes: []string{"ovs"}, Seed: 7}.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster.meshes = []string{"ovs"} // the cluster says which it has
+	cluster.closed.matrix.Meshes = cluster.meshes
+	for name, p := range map[string]benchPlan{"reproduce": again.plan, "bench": bench, "bench --kube": cluster} {
+		if cfg, _, err := p.matrix(bench.labs[0]); err != nil || cfg.Seed != 7 {
+			t.Errorf("%s: seed %d, %v", name, cfg.Seed, err)
+		}
+	}
+}
