@@ -156,27 +156,43 @@ func (c *clab) program(k key, dev *device, kind string) {
 	switch {
 	case len(runs) == 1 && len(ports) > 0:
 		runs[0].port, runs[0].publish = ports[0].port, ports[0].published
+		c.furtherPorts(where, k.name, ports[1:])
 		return
 	case len(runs) > 0 || img.consul:
+		for _, p := range ports {
+			c.notef(where, "port %d of %s is not carried over", p.port, k.name)
+		}
 		return
 	}
-	cmd := c.setting(k.value, kind, "cmd").word()
-	words := strings.Fields(cmd)
+	words := strings.Fields(c.setting(k.value, kind, "entrypoint").word() + " " + c.setting(k.value, kind, "cmd").word())
 	port := portOf(words, dev.env)
 	if len(ports) > 0 {
 		port = ports[0].port
-		for _, p := range ports[1:] {
-			c.notef(where, "port %d of %s is not carried over: a service has one", p.port, k.name)
-		}
+		c.furtherPorts(where, k.name, ports[1:])
 	}
-	if port == 0 && !img.postgres {
-		return // nothing says that it serves anything
+	port = orPort(port, img.port)
+	switch {
+	case port == 0 && len(words) > 0:
+		c.notef(where, "the command of %s is not carried over, as it names no port: add a service with this command and a port, if it is one: %s", k.name, strings.Join(words, " "))
+		return
+	case port == 0 && ref != "":
+		c.notef(where, "what the image %s of %s runs is not carried over, as it names no port: add a service with a command and a port, if it is one", quote(ref), k.name)
+		return
+	case port == 0:
+		return // it runs nothing
 	}
-	r := &run{at: where, dev: dev, name: k.name, port: orPort(port, 5432), standIn: "the image " + ref, hint: words, env: dev.env, postgres: img.postgres, publish: -1}
+	r := &run{at: where, dev: dev, name: k.name, port: port, standIn: "the image " + ref, hint: words, env: dev.env, postgres: img.postgres, publish: -1}
 	if len(ports) > 0 {
 		r.publish = ports[0].published
 	}
 	c.runs = append(c.runs, r)
+}
+
+// furtherPorts tells of the ports of a node behind that of its service.
+func (c *clab) furtherPorts(where at, node string, ports []published) {
+	for _, p := range ports {
+		c.notef(where, "port %d of %s is not carried over: a service has one", p.port, node)
+	}
 }
 
 // published is a port that a container publishes.

@@ -129,6 +129,41 @@ func TestReferenceLaboratory(t *testing.T) {
 	}
 }
 
+// A containerlab node whose program is left out is told of, and one whose
+// image is known by its port gets a service.
+func TestContainerlabPrograms(t *testing.T) {
+	for name, tc := range map[string]struct {
+		node    string
+		service string // what the lab must have; "": no service
+		note    string // "": none
+	}{
+		"a well-known image":        {"{ kind: linux, image: \"nginx:1.27\" }", "    port: 80\n", "echo stands in for the image nginx:1.27"},
+		"a Postgres":                {"{ kind: linux, image: postgres }", "    port: 5432\n", "echo stands in for the image postgres"},
+		"an unknown image":          {"{ kind: linux, image: \"myorg/server:1\" }", "", `what the image "myorg/server:1" of a runs is not carried over, as it names no port: add a service with a command and a port, if it is one`},
+		"a command without a port":  {"{ kind: linux, image: myorg/x, cmd: /srv -v }", "", "the command of a is not carried over, as it names no port: add a service with this command and a port, if it is one: /srv -v"},
+		"an entrypoint with a port": {"{ kind: linux, image: myorg/x, entrypoint: /srv --port 81 }", "    port: 81\n", "echo stands in for the image myorg/x"},
+		"no image":                  {"{ kind: linux }", "", ""},
+		"two ports":                 {"{ kind: linux, image: nginx, ports: [\"8080:80\", \"443\"] }", "    port: 80\n", "port 443 of a is not carried over: a service has one"},
+		"two ports of a builtin":    {"{ kind: linux, image: hashicorpdemoapp/payments, ports: [\"81\", \"82\"] }", "    port: 81\n", "port 82 of a is not carried over: a service has one"},
+		"ports of Consul":           {"{ kind: linux, image: consul, ports: [\"8500\"] }", "", "port 8500 of a is not carried over"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := fstest.MapFS{"a.clab.yml": {Data: []byte("name: x\ntopology:\n  nodes:\n    a: " + tc.node + "\n    s: { kind: ovs-bridge }\n  links:\n    - endpoints: [\"a:eth1\", \"s:eth1\"]\n")}}
+			res, err := imports.Import(fsys, ".", imports.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lab := string(res.Lab)
+			if has := strings.Contains(lab, "\nservices:"); has != (tc.service != "") || !strings.Contains(lab, tc.service) {
+				t.Errorf("want a service %q:\n%s", tc.service, lab)
+			}
+			if got := notes(res); tc.note == "" && got != "" || !strings.Contains(got, tc.note) {
+				t.Errorf("notes %q without %q", got, tc.note)
+			}
+		})
+	}
+}
+
 func TestName(t *testing.T) {
 	named := fstest.MapFS{"lab.conf": {Data: []byte("LAB_NAME=\"In Source\"\nh1[0]=A\n")}}
 	nameless := fstest.MapFS{"lab.conf": {Data: []byte("h1[0]=A\n")}}
