@@ -39,6 +39,9 @@ func ParseMesh(s string) (Mesh, error) {
 	for _, m := range Meshes() {
 		names = append(names, string(m))
 	}
+	if near := topo.Nearest(s, names); near != "" {
+		return "", fmt.Errorf("unknown mesh %q; did you mean %q?", s, near)
+	}
 	return "", fmt.Errorf("unknown mesh %q: it is one of %s", s, strings.Join(names, ", "))
 }
 

@@ -316,4 +316,7 @@ func TestParseMesh(t *testing.T) {
 	if _, err := ParseMesh("OVS"); err == nil || !strings.Contains(err.Error(), "direct, ovs, consul-connect") {
 		t.Errorf("unknown mesh: %v", err)
 	}
+	if _, err := ParseMesh("ov"); err == nil || !strings.Contains(err.Error(), `did you mean "ovs"?`) {
+		t.Errorf("a mistyped mesh: %v", err)
+	}
 }

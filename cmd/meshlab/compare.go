@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"meshlab.dev/meshlab/labs"
 	"meshlab.dev/meshlab/orchestrate"
 	"meshlab.dev/meshlab/orchestrate/supervisor"
 	"meshlab.dev/meshlab/reports/gate"
@@ -261,6 +262,12 @@ func (f compareFlags) sides(ctx context.Context, args []string) ([]side, error) 
 	}
 	kinds := []argKind{kindOf(args[0]), kindOf(args[1])}
 	if kinds[0] != kinds[1] {
+		for i, a := range args {
+			if _, err := loadLab(a); kinds[1-i] == kindMesh && errors.Is(err, labs.ErrUnknown) {
+				_, err := orchestrate.ParseMesh(a)
+				return nil, usageError{err}
+			}
+		}
 		return nil, usageError{fmt.Errorf("%s is %s and %s is %s: BASE and NEW must be of one kind", args[0], kinds[0], args[1], kinds[1])}
 	}
 	var sides []side

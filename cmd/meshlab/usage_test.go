@@ -21,6 +21,22 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
+// Of a mesh and a name that nothing has, the name was meant to be a mesh.
+func TestCompareWrongUse(t *testing.T) {
+	for line, want := range map[string]string{
+		"direct ov":          `unknown mesh "ov"; did you mean "ovs"?`,
+		"ov direct":          `unknown mesh "ov"; did you mean "ovs"?`,
+		"direct nosuch.yaml": `unknown mesh "nosuch.yaml": it is one of direct, ovs, consul-connect`,
+		"direct hashicups":   "direct is a mesh and hashicups is a lab: BASE and NEW must be of one kind",
+		"no no.yaml":         `unknown lab "no", and no such file`,
+	} {
+		args := append([]string{"compare", "--out", t.TempDir()}, strings.Fields(line)...)
+		if _, _, err := typed(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
 // What to type next stands in one column, whatever the lab is called.
 func TestPrintUp(t *testing.T) {
 	for name, want := range map[string]string{
