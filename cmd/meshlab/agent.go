@@ -44,7 +44,6 @@ for as long as their lease.`,
   meshlab agent --vip 10.1.1.254 --consul 10.0.0.4:8500 --network ovs-net-vlan-hashicups
   meshlab agent --kubeconfig ~/.kube/config --node worker-1 --vip 10.1.1.254 --check
   meshlab agent manifests --image registry.example/meshlab:1.0 --vip 10.1.1.254 | kubectl apply -f -`,
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			load := func() (controller.FileConfig, error) {
 				return controller.LoadAgentConfig(file, func(cfg *controller.FileConfig) { f.override(c, cfg) })

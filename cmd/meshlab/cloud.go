@@ -52,8 +52,6 @@ what has been tried with stand-ins only.`,
   meshlab cloud status
   meshlab cloud down
   meshlab cloud up rehearsal --from 198.51.100.7 --stand-in /tmp/cloud.json --yes`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newCloudPlan(), newCloudUp(), newCloudKubeconfig(), newCloudBench(), newCloudStatus(), newCloudDown())
 	return c

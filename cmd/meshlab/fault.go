@@ -41,8 +41,6 @@ tells of both.`,
   meshlab fault partition s1,s2 s3
   meshlab fault list
   meshlab fault undo --all`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
 		lasting(&cobra.Command{

@@ -29,8 +29,6 @@ az, or a service principal in ARM_CLIENT_ID and ARM_CLIENT_SECRET.`,
 		Example: `  meshlab image push registry.example.org/me/meshlab
   meshlab image push mylab.azurecr.io/meshlab:latest
   meshlab image save meshlab.tar && kind load image-archive meshlab.tar`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newImagePush(), newImageSave())
 	return c

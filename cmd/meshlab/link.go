@@ -38,8 +38,6 @@ docs/links.md has the meaning of each and how exact they are.`,
 		Example: `  meshlab link list
   meshlab link set h1-s1 --delay 5ms --loss 1%
   meshlab link reset h1-s1`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLinkList(), newLinkSet(), newLinkReset())
 	return c

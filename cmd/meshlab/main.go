@@ -90,12 +90,9 @@ of 'compare' 3 FAIL and 4 INCONCLUSIVE; of 'exec' those of its command.`,
   meshlab bench hashicups hashicups-single-node --mesh direct,ovs,consul-connect
   meshlab report results/latest.json     the figures as a page
   meshlab down`,
-		Version:                    version(),
-		SuggestionsMinimumDistance: 2,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		Args:                       knownVerb,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("meshlab {{.Version}}\n")
 	root.PersistentFlags().String("output", "text", "form of the output: text or json")
@@ -128,16 +125,22 @@ of 'compare' 3 FAIL and 4 INCONCLUSIVE; of 'exec' those of its command.`,
 	add("measure", newBench(), newCompare(), newCalibrate(), newReport(), newExport(), newReproduce())
 	add("other", newDoctor(), newController(), newAgent(), newImage())
 	root.AddCommand(newSupervise(), newHostContainer(), newShape(), newService(), newLoad(), newGenerate(), newStandIn(), newKubeLoad())
-	for _, c := range root.Commands() {
-		wrongArgsAreUsage(c)
-	}
+	root.InitDefaultCompletionCmd() // now, for it to be as strict
+	strict(root)
 	return root
 }
 
-// wrongArgsAreUsage makes errors of a verb's arguments, and of those of its own
-// verbs, the user's own.
-func wrongArgsAreUsage(c *cobra.Command) {
-	if args := c.Args; args != nil {
+// strict makes errors of a verb's arguments, and of those of its own verbs, the
+// user's own. A verb that has verbs takes nothing but these; alone it prints its
+// help, unless it does something itself.
+func strict(c *cobra.Command) {
+	if c.HasSubCommands() {
+		c.SuggestionsMinimumDistance = 2
+		c.Args = knownVerb
+		if c.RunE == nil {
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	} else if args := c.Args; args != nil {
 		c.Args = func(c *cobra.Command, a []string) error {
 			if err := args(c, a); err != nil {
 				return usageError{fmt.Errorf("%w\nUsage: %s", err, c.UseLine())}
@@ -146,7 +149,7 @@ func wrongArgsAreUsage(c *cobra.Command) {
 		}
 	}
 	for _, sub := range c.Commands() {
-		wrongArgsAreUsage(sub)
+		strict(sub)
 	}
 }
 

@@ -13,10 +13,33 @@ import (
 func TestWrongUse(t *testing.T) {
 	for _, line := range []string{
 		"up a b", "link set", "link lst", "fault kill", "fault partition s1", "image push", "cloud plan a b", "agent manifests x",
-		"export results.json", "controller", "ps --al", "link list --al",
+		"export results.json", "controller", "ps --al", "link list --al", "completion bsh", "completion bash x",
 	} {
 		if code := run(t.Context(), strings.Fields(line)); code != exitUsage {
 			t.Errorf("%s: exit code %d, want %d", line, code, exitUsage)
+		}
+	}
+}
+
+// A mistyped verb gets the nearest ones, at each level.
+func TestUnknownVerbs(t *testing.T) {
+	for line, want := range map[string]string{
+		"dwn":            "unknown verb \"dwn\"; did you mean down?\nSee 'meshlab --help'",
+		"fault kil":      "unknown verb \"kil\"; did you mean kill?\nSee 'meshlab fault --help'",
+		"link lst":       "unknown verb \"lst\"; did you mean list",
+		"cloud plna":     "unknown verb \"plna\"; did you mean plan",
+		"image psh":      "unknown verb \"psh\"; did you mean push?\nSee 'meshlab image --help'",
+		"agent manifsts": "unknown verb \"manifsts\"; did you mean manifests?\nSee 'meshlab agent --help'",
+		"completion bsh": "unknown verb \"bsh\"; did you mean bash",
+		"fault xxxxxx":   "unknown verb \"xxxxxx\"\nSee 'meshlab fault --help'",
+	} {
+		if _, _, err := typed(t, strings.Fields(line)...); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+	for _, line := range []string{"fault", "link", "cloud", "image", "completion"} {
+		if out, _, err := typed(t, line); err != nil || !strings.Contains(out, "Usage:") {
+			t.Errorf("%s: no help: %v\n%s", line, err, out)
 		}
 	}
 }
