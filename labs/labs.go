@@ -15,8 +15,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"meshlab.dev/meshlab/topo"
 )
@@ -83,6 +85,13 @@ func source(nameOrPath string) (filename string, src []byte, err error) {
 	src, err = readFile(nameOrPath)
 	if err == nil {
 		return nameOrPath, src, nil
+	}
+	if errors.Is(err, syscall.EISDIR) {
+		file := filepath.Join(nameOrPath, LabFile)
+		if _, err := os.Stat(file); err == nil {
+			return "", nil, fmt.Errorf("%s is a folder; its lab file is %s", nameOrPath, file)
+		}
+		return "", nil, fmt.Errorf("%s is a folder; name a lab file", nameOrPath)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", nil, fmt.Errorf("read lab file: %w", err)

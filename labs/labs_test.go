@@ -264,8 +264,19 @@ func TestLoadOfWhatIsNotThere(t *testing.T) {
 			t.Errorf("Load(%s) = %v, want %s", name, err, want)
 		}
 	}
-	if _, _, err := labs.Load(t.TempDir(), nil); err == nil || errors.Is(err, labs.ErrUnknown) {
-		t.Errorf("Load of a folder: %v", err)
+}
+
+// A folder is no lab file, but the one that init wrote has one in it.
+func TestLoadOfAFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, labs.LabFile)
+	for _, want := range []string{dir + " is a folder; name a lab file", dir + " is a folder; its lab file is " + file} {
+		if _, _, err := labs.Load(dir, nil); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

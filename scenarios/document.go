@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -19,6 +21,9 @@ var (
 	ErrForeign   = errors.New("this is not a result document of meshlab")
 	ErrTooNew    = errors.New("the document was written by a newer meshlab: update meshlab to read it")
 )
+
+// LatestFile points to the newest document of a folder of results.
+const LatestFile = "latest.json"
 
 //go:embed result.schema.json
 var resultSchema []byte
@@ -81,6 +86,13 @@ func ReadFile(path string) (*Result, error) {
 	}
 	defer f.Close()
 	r, err := Read(f)
+	if errors.Is(err, syscall.EISDIR) {
+		newest := filepath.Join(path, LatestFile)
+		if _, err := os.Stat(newest); err == nil {
+			return nil, fmt.Errorf("%s is a folder; its newest results are %s", path, newest)
+		}
+		return nil, fmt.Errorf("%s is a folder; name a file of results", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read results from %s: %w", path, err)
 	}

@@ -161,6 +161,16 @@ func TestReadRefuses(t *testing.T) {
 	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
+	dir := t.TempDir()
+	newest := filepath.Join(dir, LatestFile)
+	for _, want := range []string{dir + " is a folder; name a file of results", dir + " is a folder; its newest results are " + newest} {
+		if _, err := ReadFile(dir); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if err := os.WriteFile(newest, whole, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestValidate(t *testing.T) {

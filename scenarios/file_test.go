@@ -256,7 +256,7 @@ func TestLookupScenario(t *testing.T) {
 		{"../builtin/browse", "unknown scenario", true},
 		{write("bad.yaml", "name: bad\nopn: {}\n"), `bad.yaml:2:1: unknown key "opn"; did you mean "open"?`, false},
 		{write("large.yaml", strings.Repeat("#", 3<<20)), "may have at most", false},
-		{dir, "read scenario file", false},
+		{dir, dir + " is a folder; name a scenario file", false},
 	} {
 		_, _, err := LookupScenario(row.name)
 		if err == nil || !strings.Contains(err.Error(), row.want) || errors.Is(err, ErrUnknownScenario) != row.unknown {

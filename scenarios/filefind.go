@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"meshlab.dev/meshlab/topo"
 )
@@ -73,6 +74,8 @@ func LookupScenario(nameOrPath string) (*Scenario, []byte, error) {
 			return nil, nil, fmt.Errorf("%w %q, and no such file; did you mean %q?", ErrUnknownScenario, nameOrPath, near)
 		}
 		return nil, nil, fmt.Errorf("%w %q, and no such file; name a scenario file, or one of %s", ErrUnknownScenario, nameOrPath, strings.Join(known, ", "))
+	case errors.Is(err, syscall.EISDIR):
+		return nil, nil, fmt.Errorf("%s is a folder; name a scenario file", nameOrPath)
 	case err != nil:
 		return nil, nil, fmt.Errorf("read scenario file: %w", err)
 	}

@@ -114,8 +114,9 @@ func originalOf(source string) (original, error) {
 
 // resultsOf reads a result file, or the results inside a report.
 func resultsOf(path string) ([]*scenarios.Result, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "index.html")
+	page := filepath.Join(path, "index.html")
+	if _, err := os.Stat(page); err == nil {
+		path = page
 	}
 	if filepath.Ext(path) != ".html" {
 		r, err := scenarios.ReadFile(path)

@@ -59,7 +59,7 @@ func resultPath(dir string, res *scenarios.Result) string { return filepath.Join
 
 // pointLatest makes latest.json of a folder point to a file in it.
 func pointLatest(dir, path string) error {
-	latest := filepath.Join(dir, "latest.json")
+	latest := filepath.Join(dir, scenarios.LatestFile)
 	tmp := filepath.Join(dir, ".meshlab-latest") // a name that scenarios.LeftUnfinished knows
 	_ = os.Remove(tmp)                           // of an earlier run that was killed here
 	if err := os.Symlink(filepath.Base(path), tmp); err != nil {
