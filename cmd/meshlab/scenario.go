@@ -28,7 +28,7 @@ type loadedScenario struct {
 func loadScenario(nameOrPath string) (loadedScenario, error) {
 	s, source, err := scenarios.LookupScenario(nameOrPath)
 	if err != nil {
-		return loadedScenario{}, usageError{err}
+		return loadedScenario{}, usageError{wrongKind(err, source, scenarioFile)}
 	}
 	return loadedScenario{s, source}, nil
 }

@@ -149,7 +149,7 @@ type loadedLab struct {
 func loadLab(nameOrPath string) (loadedLab, error) {
 	lab, source, err := labs.Load(nameOrPath, builtin.Names())
 	if err != nil {
-		return loadedLab{}, usageError{err}
+		return loadedLab{}, usageError{wrongKind(err, source, labFile)}
 	}
 	file := nameOrPath
 	if _, err := os.Stat(nameOrPath); err == nil {

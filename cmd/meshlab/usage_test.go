@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +58,40 @@ func TestCompareWrongUse(t *testing.T) {
 		args := append([]string{"compare", "--out", t.TempDir()}, strings.Fields(line)...)
 		if _, _, err := typed(t, args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+// A file of another kind is told as one; its keys would all be mistakes.
+func TestWrongKindOfFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"load.yaml":    "# mine\nname: load\nopen: { rate: 5 }\n",
+		"closed.yaml":  "name: load\nclosed: {}\n",
+		"lab.yaml":     "name: mine\nnodes:\n  h1: { kind: host }\n",
+		"results.json": "{\n \"schema_version\": 2,\n \"id\": \"x\"\n}\n",
+		"both.yaml":    "name: mine\nnodes: {}\nopen: {}\n",
+		"neither.yaml": "name: mine\nopn: {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const scenario, lab, results = ": this is a scenario file: ", ": this is a lab file: ", ": these are results: "
+	for _, row := range []struct{ file, asLab, asScenario string }{
+		{"load.yaml", ":3:1" + scenario, ""},
+		{"closed.yaml", ":2:1" + scenario, ""},
+		{"lab.yaml", "", ":2:1" + lab},
+		{"results.json", ":1:1" + results, ":1:1" + results},
+		{"both.yaml", `unknown key "open"`, `unknown key "nodes"`},
+		{"neither.yaml", `unknown key "opn"`, `unknown key "opn"; did you mean "open"?`},
+	} {
+		file := filepath.Join(dir, row.file)
+		if _, err := loadLab(file); row.asLab != "" && (err == nil || !strings.Contains(err.Error(), row.asLab)) {
+			t.Errorf("%s as a lab: %v, want %q", row.file, err, row.asLab)
+		}
+		if _, err := loadScenario(file); row.asScenario != "" && (err == nil || !strings.Contains(err.Error(), row.asScenario)) {
+			t.Errorf("%s as a scenario: %v, want %q", row.file, err, row.asScenario)
 		}
 	}
 }
