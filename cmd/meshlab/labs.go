@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"meshlab.dev/meshlab/labs"
-	"meshlab.dev/meshlab/scenarios"
 	"meshlab.dev/meshlab/topo"
 )
 
@@ -62,76 +61,6 @@ func printPage(c *cobra.Command, args []string) error {
 	}
 	_, err = c.OutOrStdout().Write(text)
 	return err
-}
-
-func newValidate() *cobra.Command {
-	var schema, scenario bool
-	c := &cobra.Command{
-		Use:   "validate FILE...",
-		Short: "Check lab or scenario files and tell everything that is wrong with them",
-		Long: `Check lab files, or with --scenario scenario files. All problems are told at once,
-each with file, line and column. Exit code 0: all are right; 2: some are not.`,
-		Example: "  meshlab validate my-lab.yaml\n  meshlab validate --schema > lab.schema.json\n  meshlab validate --scenario my-load.yaml",
-		RunE: func(c *cobra.Command, args []string) error {
-			if schema {
-				text := topo.Schema()
-				if scenario {
-					text = scenarios.ScenarioSchema()
-				}
-				_, err := c.OutOrStdout().Write(text)
-				return err
-			}
-			if len(args) == 0 {
-				return usageError{fmt.Errorf("name at least one file")}
-			}
-			bad := false
-			for _, name := range args {
-				if scenario {
-					s, err := loadScenario(name)
-					if err != nil {
-						bad = true
-						fmt.Fprintln(c.ErrOrStderr(), err)
-						continue
-					}
-					if wantJSON(c) {
-						if err := json.NewEncoder(c.OutOrStdout()).Encode(s.Scenario); err != nil {
-							return err
-						}
-						continue
-					}
-					fmt.Fprintf(c.OutOrStdout(), "%s is right: scenario %s, %s loop, %d steps\n", name, s.Name, s.Model, len(s.Steps))
-					continue
-				}
-				lab, err := loadLab(name)
-				if err != nil {
-					bad = true
-					fmt.Fprintln(c.ErrOrStderr(), err)
-					continue
-				}
-				if wantJSON(c) {
-					if err := json.NewEncoder(c.OutOrStdout()).Encode(lab.Lab); err != nil {
-						return err
-					}
-					continue
-				}
-				hosts := 0
-				for _, n := range lab.Nodes {
-					if n.Kind == topo.KindHost {
-						hosts++
-					}
-				}
-				fmt.Fprintf(c.OutOrStdout(), "%s is right: lab %s, %d hosts, %d switches, %d services\n",
-					name, lab.Name, hosts, len(lab.Nodes)-hosts, len(lab.Services))
-			}
-			if bad {
-				return exitCode(exitUsage)
-			}
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the files")
-	c.Flags().BoolVar(&scenario, "scenario", false, "the files are scenario files")
-	return c
 }
 
 func newGraph() *cobra.Command {

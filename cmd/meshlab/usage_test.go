@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +94,50 @@ func TestWrongKindOfFile(t *testing.T) {
 		}
 		if _, err := loadScenario(file); row.asScenario != "" && (err == nil || !strings.Contains(err.Error(), row.asScenario)) {
 			t.Errorf("%s as a scenario: %v, want %q", row.file, err, row.asScenario)
+		}
+	}
+}
+
+// What validate finds is told as JSON too, right or wrong.
+func TestValidateAsJSON(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, text := range map[string]string{
+		"bad.yaml":  "name: bad\nnodez: {}\n",
+		"fine.yaml": "name: fine\nnodes:\n  h1: { kind: host }\n  s1: { kind: switch }\nlinks:\n  - endpoints: [\"h1:eth1\", \"s1:1\"]\n",
+		"load.yaml": "name: load\nopen: { rate: fast }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for line, want := range map[string][]mistake{
+		"fine.yaml":            nil,
+		"fine.yaml bad.yaml":   {{"bad.yaml", 1, 1, `needs the key "nodes"`}},
+		"no.yaml":              {{"no.yaml", 0, 0, "unknown lab"}},
+		"--scenario load.yaml": {{"load.yaml", 2, 15, `rate "fast"`}},
+	} {
+		out, errs, err := typed(t, append([]string{"validate", "--output", "json"}, strings.Fields(line)...)...)
+		if want == nil {
+			var lab struct{ Name string }
+			if jerr := json.Unmarshal([]byte(out), &lab); err != nil || jerr != nil || lab.Name != "fine" {
+				t.Errorf("%s: %v, %v: %s", line, err, jerr, out)
+			}
+			continue
+		}
+		var code exitCode
+		if !errors.As(err, &code) || code != exitUsage || errs != "" {
+			t.Errorf("%s: %v, standard error %q", line, err, errs)
+		}
+		var got []mistake
+		if err := json.Unmarshal([]byte(out), &got); err != nil || len(got) == 0 {
+			t.Errorf("%s: %v: %s", line, err, out)
+			continue
+		}
+		message := got[0].Message
+		got[0].Message = want[0].Message
+		if got[0] != want[0] || !strings.Contains(message, want[0].Message) {
+			t.Errorf("%s: %s, want first %+v", line, out, want[0])
 		}
 	}
 }
