@@ -30,6 +30,9 @@ its lab file; with --page, the page that teaches its idea by commands to type.
 				if err != nil {
 					return err
 				}
+				if wantJSON(c) {
+					return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"name": lab.Name, "file": string(lab.source)})
+				}
 				_, err = c.OutOrStdout().Write(lab.source)
 				return err
 			}

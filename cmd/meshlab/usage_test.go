@@ -155,3 +155,15 @@ func TestPrintUp(t *testing.T) {
 		}
 	}
 }
+
+func TestLabAsJSON(t *testing.T) {
+	text, _, err := typed(t, "labs", "hashicups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := typed(t, "labs", "hashicups", "--output", "json")
+	var got map[string]string
+	if jerr := json.Unmarshal([]byte(out), &got); err != nil || jerr != nil || got["name"] != "hashicups" || got["file"] != text {
+		t.Errorf("%v, %v: %s", err, jerr, out)
+	}
+}
