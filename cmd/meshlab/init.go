@@ -27,8 +27,8 @@ them is enough when both are the same. Files that are there already are never
 written over.
 
 --hosts, --switches and --shape are for many-hosts alone. It may have 500 hosts in
-all and 50 switches. With more than some 30 hosts, the machine must be told to keep more
-neighbours; init says how.`,
+all and 50 switches. With more than some 30 switches, the machine must be told to keep
+more neighbours; init says how.`,
 		Example: `  meshlab init shop --from hashicups
   meshlab init intentions --out ./try
   meshlab init many-hosts --hosts 5 --switches 4 --shape mesh`,
