@@ -50,6 +50,10 @@ func (s *section) uncounted() string {
 	text := ""
 	if counting == "" && slices.Contains(s.Meshes, cells.OVS) {
 		text = "The results hold no counts of the switches. "
+		if len(s.Result.Cells) == 0 && len(s.Result.Duets) > 0 {
+			text = "The results hold no counts of the switches: each pair of trials had labs of its own, and their counters were not read before these were gone. " +
+				"Results of “meshlab bench” hold counts; of paired trials (--duet) those of one pair of labs, unless with --one-at-a-time. "
+		}
 	}
 	if len(others) > 0 {
 		text += fmt.Sprintf("Under %s the switches only forward packets and know of no services, so there is nothing to show.", strings.Join(others, " and "))

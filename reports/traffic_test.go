@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"meshlab.dev/meshlab/reports/internal/format"
+	"meshlab.dev/meshlab/reports/internal/sample"
 	"meshlab.dev/meshlab/scenarios"
 )
 
@@ -48,6 +49,23 @@ func TestTrafficOfOtherMeshes(t *testing.T) {
 				t.Error("it speaks of meshes that were not there")
 			}
 		})
+	}
+}
+
+// Of paired trials alone, the page says why nothing was counted, and what counts.
+func TestNoTrafficOfPairedTrials(t *testing.T) {
+	r := sample.Result(sample.Small, sample.OnlyDuets)
+	if len(r.Cells) > 0 || len(r.Duets) == 0 {
+		t.Fatal("the sample is of another run")
+	}
+	for i := range r.Labs {
+		r.Labs[i].Traffic = nil
+	}
+	page := string(read(t, write(t, r), "index.html"))
+	for _, want := range []string{"each pair of trials had labs of its own", "Results of “meshlab bench” hold counts"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("it lacks %q", want)
+		}
 	}
 }
 
