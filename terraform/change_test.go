@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"meshlab.dev/meshlab/terraform/standin"
 )
@@ -145,5 +146,92 @@ func TestRemedies(t *testing.T) {
 		if !errors.As(err, &p) || p.Cause != want.cause || !strings.Contains(p.Remedy, want.remedy) {
 			t.Errorf("%s\nis %v, want %s and %s", text, err, want.cause, want.remedy)
 		}
+	}
+}
+
+// What is only planned is not kept, and when Azure deletes a lab is what the
+// workflow in it says.
+func TestPlansAreNotKept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"ovs"}
+	l := r.open(t, s)
+	if _, err := l.Plan(t.Context(), Prices{}); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := LoadSettings(r.dir); !errors.Is(err, ErrNoLab) {
+		t.Errorf("a plan of a lab that is not there keeps %+v, %v", kept, err)
+	}
+	l.Close()
+	if err := Discard(r.dir, "down"); err != nil || isThere(r.dir) {
+		t.Errorf("down leaves what the plan wrote: %v", err)
+	}
+
+	s = r.made(t, s)
+	if err := Discard(r.dir, "down"); err == nil || !isThere(r.dir) {
+		t.Fatalf("the folder of a lab that exists is discarded: %v", err)
+	}
+	in := func(after time.Duration) Settings {
+		at := time.Now().Add(after).UTC().Truncate(time.Second)
+		changed := s
+		changed.Expires = &at
+		return changed
+	}
+	expires := func(l *Lab, want *time.Time) {
+		t.Helper()
+		if got := Expires(exists(t, l)); (got == nil) != (want == nil) || got != nil && !got.Equal(*want) {
+			t.Errorf("the lab goes at %v, want %v", got, want)
+		}
+	}
+	l = r.open(t, in(3*time.Hour))
+	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || Expires(plan.After) == nil {
+		t.Errorf("the plan does not say when the lab would go: %v", err)
+	}
+	expires(l, nil)
+	if kept, err := LoadSettings(r.dir); err != nil || kept.Expires != nil {
+		t.Errorf("a plan keeps %v, %v", kept.Expires, err)
+	}
+	l.Close()
+
+	r.fault(t, standin.Fault{Kind: standin.Denied, Type: "azurerm_logic_app_workflow"})
+	three := in(3 * time.Hour)
+	l = r.open(t, three)
+	if err := up(t, l, nil); !IsProblem(err, NotAllowed) {
+		t.Fatalf("up ends with %v", err)
+	}
+	expires(l, nil)
+	r.fault(t)
+	if err := up(t, l, nil); err != nil {
+		t.Fatal(err)
+	}
+	expires(l, three.Expires)
+	l.Close()
+	l = r.open(t, in(9*time.Hour))
+	if _, err := l.Plan(t.Context(), Prices{}); err != nil {
+		t.Fatal(err)
+	}
+	expires(l, three.Expires)
+	if kept, err := LoadSettings(r.dir); err != nil || !kept.Expires.Equal(*three.Expires) {
+		t.Errorf("a plan keeps %v, %v", kept.Expires, err)
+	}
+}
+
+// A backend that only a plan has named is not where the state is.
+func TestPlanWithABackend(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"ovs"}
+	elsewhere := s
+	elsewhere.Backend = &Backend{Kind: "local", Config: []string{"path=" + filepath.Join(t.TempDir(), "elsewhere.tfstate")}}
+	l := r.open(t, elsewhere)
+	if _, err := l.Plan(t.Context(), Prices{}); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	r.made(t, s)
+	if isThere(strings.TrimPrefix(elsewhere.Backend.Config[0], "path=")) || !isThere(filepath.Join(l.work, "terraform.tfstate")) {
+		t.Error("the state is not in the lab's folder")
 	}
 }

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Settings are what a user decides about a lab in the cloud. They are kept in
-// its folder, so that later runs need none of them.
+// Settings are what a user decides about a lab in the cloud. Once they have been
+// agreed to they are kept in its folder, so that later runs need none of them.
 type Settings struct {
 	Name     string     `json:"name"`
 	Suffix   string     `json:"suffix"` // makes names unique that all of Azure shares
@@ -30,7 +30,7 @@ type Settings struct {
 	Clusters []string   `json:"clusters"` // aks, ovs
 	From     string     `json:"from"`     // IPv4 CIDR of the caller
 	Bastion  bool       `json:"bastion"`
-	Expires  *time.Time `json:"expires,omitempty"` // nil: never
+	Expires  *time.Time `json:"expires,omitempty"` // when it is wanted to go; nil: never. Expires tells what is in force
 	Size     string     `json:"size"`              // of nodes
 	Nodes    int        `json:"nodes"`             // of each cluster
 	Backend  *Backend   `json:"backend,omitempty"` // nil: the state is in the lab's folder
@@ -106,7 +106,7 @@ func (e *BusyError) Error() string {
 }
 
 // LoadSettings reads the settings of the lab in a folder. The error matches
-// ErrNoLab when there is none.
+// ErrNoLab when there is none, or one that has been planned only.
 func LoadSettings(dir string) (Settings, error) {
 	var s Settings
 	text, err := os.ReadFile(filepath.Join(dir, settingsFile))
@@ -130,8 +130,8 @@ const (
 )
 
 // Open takes a lab's folder and writes the configuration into it. It makes
-// nothing in the cloud. The error is a *BusyError when another run holds the
-// folder.
+// nothing in the cloud, and does not keep the settings: Keep does. The error is
+// a *BusyError when another run holds the folder.
 func Open(ctx context.Context, c Config) (*Lab, error) {
 	s := c.Settings
 	if err := s.validate(); err != nil {
@@ -168,9 +168,6 @@ func (l *Lab) open(ctx context.Context, c Config, s Settings) (err error) {
 	if err := l.writeVariables(); err != nil {
 		return err
 	}
-	if err := writeJSON(filepath.Join(c.Dir, settingsFile), s); err != nil {
-		return err
-	}
 	if l.tf, err = tfexec.NewTerraform(l.work, c.Terraform); err != nil {
 		return err
 	}
@@ -203,11 +200,31 @@ func environment(c Config) map[string]string {
 	return env
 }
 
+// Keep writes the settings into the folder: later runs go by them.
+func (l *Lab) Keep() error { return writeJSON(filepath.Join(l.dir, settingsFile), l.Settings) }
+
 // Close gives the folder back.
 func (l *Lab) Close() { _ = l.lock.Close() }
 
 // Forget removes the lab's folder; only when nothing of it exists any more.
 func (l *Lab) Forget() error { return os.RemoveAll(l.dir) }
+
+// Discard removes what planning has left in the folder of a lab that was never
+// made. Where there is no folder it does nothing.
+func Discard(dir, doing string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := takeLock(dir, doing)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := LoadSettings(dir); !errors.Is(err, ErrNoLab) {
+		return fmt.Errorf("%s holds a lab: it was made meanwhile", dir)
+	}
+	return os.RemoveAll(dir)
+}
 
 // SSHKey is the path of the private key that the lab's machines let in.
 func (l *Lab) SSHKey() string { return filepath.Join(l.dir, keyFile) }

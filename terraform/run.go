@@ -85,7 +85,12 @@ func (l *Lab) Init(ctx context.Context) error {
 		return nil
 	}
 	opts := []tfexec.InitOption{tfexec.Upgrade(false)}
-	if b := l.Settings.Backend; b != nil {
+	if b := l.Settings.Backend; b == nil {
+		// A plan that named a backend has left its name, and was not agreed to.
+		if err := os.Remove(filepath.Join(l.work, ".terraform", "terraform.tfstate")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("prepare terraform: %w", err)
+		}
+	} else {
 		opts = append(opts, tfexec.Reconfigure(true))
 		for _, kv := range b.Config {
 			opts = append(opts, tfexec.BackendConfig(kv))
@@ -198,10 +203,13 @@ func (l *Lab) plan(ctx context.Context, prices Prices, opts ...tfexec.PlanOption
 // one prints.
 func (l *Lab) quiet() { l.tf.SetStdout(nil) }
 
-// Apply does what Plan has said. When it fails, or ctx ends, what exists by then
+// Apply keeps the settings and does what Plan has said. When it fails, or ctx ends, what exists by then
 // is in the state: Terraform is interrupted, ends what it has begun, and writes
 // it down. The error is a *Problem, or matches ctx's.
 func (l *Lab) Apply(ctx context.Context, event func(Event)) error {
+	if err := l.Keep(); err != nil {
+		return fmt.Errorf("keep the lab's settings: %w", err)
+	}
 	return l.apply(ctx, "make the lab", event)
 }
 
@@ -330,6 +338,20 @@ func collect(m *tfjson.StateModule, prices Prices) []Item {
 		all = append(all, collect(c, prices)...)
 	}
 	return all
+}
+
+// Expires tells when Azure deletes the lab, by the workflow among items; nil:
+// nothing in Azure does.
+func Expires(items []Item) *time.Time {
+	for _, i := range items {
+		if i.Type != "azurerm_logic_app_trigger_recurrence" {
+			continue
+		}
+		if at, err := time.Parse(time.RFC3339, values(i.values).text("start_time")); err == nil {
+			return &at
+		}
+	}
+	return nil
 }
 
 // Access is how to reach what was made.

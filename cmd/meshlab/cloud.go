@@ -123,7 +123,7 @@ func (f *cloudFlags) settings(c *cobra.Command, name string, now time.Time) (ter
 		s.Expires = &at
 	}
 	if s.Expires != nil && s.Expires.Before(now) {
-		return s, fmt.Errorf("lab %s has expired at %s; `meshlab cloud down %s` takes it out of the books, or give a new --ttl", name, s.Expires.Format(time.RFC3339), name)
+		return s, fmt.Errorf("lab %s: the time of its --ttl, %s, is over; give a new --ttl, or remove what is left: meshlab cloud down %s", name, localTime(*s.Expires), name)
 	}
 	if len(f.backendConfig) > 0 {
 		s.Backend = &terraform.Backend{Kind: f.backend, Config: f.backendConfig}
@@ -212,7 +212,7 @@ func cloudLabs() ([]string, error) {
 // cloudName is the lab that a verb means: the named one, or the only one.
 func cloudName(args []string) (string, error) {
 	if len(args) > 0 {
-		if strings.ContainsAny(args[0], "/.") {
+		if args[0] == "" || strings.ContainsAny(args[0], "/.") {
 			return "", usageError{fmt.Errorf("name %q: lower-case letters, digits and hyphens", args[0])}
 		}
 		return args[0], nil

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,80 @@ func TestCloud(t *testing.T) {
 	}
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
 		t.Errorf("the lab's folder is left: %v", err)
+	}
+}
+
+// When a lab goes by itself is what exists says, and not what a plan or a
+// refused `up` was asked for.
+func TestCloudExpiryIsThatOfAzure(t *testing.T) {
+	p, cloud, flags := rehearse(t)
+	p.ok(t, append([]string{"cloud", "up", "mine", "--clusters", "ovs"}, flags...)...)
+	promised := func() bool { return strings.Contains(p.ok(t, "cloud", "status"), "Azure deletes it by itself") }
+
+	if out := p.ok(t, "cloud", "plan", "--ttl", "3h"); !strings.Contains(out, "Once that is done, Azure deletes it by itself") {
+		t.Errorf("the plan says %q", out)
+	}
+	if promised() {
+		t.Error("after a plan with --ttl, status promises that the lab is deleted")
+	}
+	term := newTerminal(t, 50, 200)
+	ctx, cancel := context.WithTimeout(t.Context(), verbLimit)
+	defer cancel()
+	cmd := p.command(ctx, "cloud", "up", "--ttl", "2h")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = term.slave, term.slave, term.slave
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, verbLimit, func() error {
+		if !strings.Contains(term.String(), "Only yes is taken for a yes") {
+			return errors.New("it does not ask: " + term.String())
+		}
+		return nil
+	})
+	term.typed(t, "no\n")
+	if code := exitCodeOf(t, cmd); code != 1 || promised() {
+		t.Errorf("refused, up ends with %d, and status promises %t: %s", code, promised(), term)
+	}
+
+	// Another run was agreed to and failed before the workflow was there; the
+	// time has passed.
+	folder := filepath.Join(p.dir, ".local", "state", "meshlab", "cloud", "mine")
+	exchange(t, filepath.Join(folder, "lab.json"), `"bastion": false,`, `"bastion": false, "expires": "2026-01-01T00:00:00Z",`)
+	r := p.fails(t, 1, []string{"cloud", "kubeconfig"}, "there is nothing to measure")
+	if promised() || strings.Contains(r.stderr, "Azure was to delete it") {
+		t.Errorf("without a workflow kubeconfig says %s", r.stderr)
+	}
+	p.ok(t, "cloud", "up", "--ttl", "3h", "--yes")
+	if !promised() {
+		t.Error("after up with --ttl, status does not say when the lab is deleted")
+	}
+	exchange(t, filepath.Join(folder, "terraform", "lab", "terraform.tfstate"), `"start_time": "20`, `"start_time": "19`)
+	p.fails(t, 1, []string{"cloud", "kubeconfig"}, "Azure was to delete it at 19", "meshlab cloud down mine")
+	if out := p.ok(t, "cloud", "status"); !strings.Contains(out, "Azure was to delete it at 19") {
+		t.Errorf("after its time status says %q", out)
+	}
+	p.ok(t, "cloud", "down")
+	if n := cloudHolds(t, cloud); n != 0 {
+		t.Errorf("the cloud holds %d resources", n)
+	}
+	// What a plan leaves goes with down.
+	p.ok(t, append([]string{"cloud", "plan", "mine"}, flags[:4]...)...)
+	p.fails(t, 1, []string{"cloud", "status", "mine"}, "there is no such lab")
+	p.ok(t, "cloud", "down", "mine")
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Errorf("the folder of a plan is left: %v", err)
+	}
+}
+
+// exchange writes another text into a file in the place of one.
+func exchange(t *testing.T, path, old, text string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(before), old) {
+		t.Fatalf("%s has no %s: %v", path, old, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(before), old, text, 1)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

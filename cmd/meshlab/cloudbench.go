@@ -100,8 +100,8 @@ func (b cloudBench) run(c *cobra.Command, args []string) error {
 	}
 	usd, _ := terraform.Sum(items)
 	p.line("the lab costs about %.2f USD an hour by prices of %s, until: meshlab cloud down %s", usd, prices.Date, name)
-	if s.Expires != nil {
-		p.line("Azure deletes it by itself in %s", time.Until(*s.Expires).Round(time.Minute))
+	if at := terraform.Expires(items); at != nil {
+		p.line("Azure deletes it by itself in %s", time.Until(*at).Round(time.Minute))
 	}
 	image, err := b.pushImage(ctx, p, s, registry)
 	if err != nil {

@@ -35,6 +35,9 @@ lab's folder goes too. Removing a lab that is not there is no error.`,
 			}
 			s, err := terraform.LoadSettings(cloudDir(name))
 			if errors.Is(err, terraform.ErrNoLab) {
+				if err := terraform.Discard(cloudDir(name), c.Name()); err != nil {
+					return fmt.Errorf("remove what `meshlab cloud plan` has left: %w", err)
+				}
 				fmt.Fprintf(c.OutOrStdout(), "There is no lab %s in the cloud; nothing to do.\n", name)
 				return nil
 			}

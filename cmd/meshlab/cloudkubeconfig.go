@@ -71,9 +71,6 @@ func lookAtCloud(c *cobra.Command, name string) (s terraform.Settings, items []t
 		}
 		return s, nil, nil, "", err
 	}
-	if s.Expires != nil && s.Expires.Before(time.Now()) {
-		return s, nil, nil, "", fmt.Errorf("lab %s has expired at %s, Azure has deleted it: meshlab cloud down %s", name, s.Expires.Format(time.RFC3339), name)
-	}
 	prices, err := terraform.LoadPrices()
 	if err != nil {
 		return s, nil, nil, "", err
@@ -88,6 +85,9 @@ func lookAtCloud(c *cobra.Command, name string) (s terraform.Settings, items []t
 	}
 	if len(items) == 0 {
 		return s, nil, nil, "", fmt.Errorf("nothing of lab %s exists: meshlab cloud up %s", name, name)
+	}
+	if at := terraform.Expires(items); at != nil && at.Before(time.Now()) {
+		return s, nil, nil, "", fmt.Errorf("lab %s: Azure was to delete it at %s; see that nothing is left: meshlab cloud down %s", name, localTime(*at), name)
 	}
 	a, err := lab.Access(c.Context())
 	if err != nil {

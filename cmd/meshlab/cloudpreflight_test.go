@@ -238,7 +238,7 @@ func TestCloudSettings(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cloudDir("lab"), "lab.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ask(); err == nil || !strings.Contains(err.Error(), "has expired") {
+	if _, err := ask(); err == nil || !strings.Contains(err.Error(), "the time of its --ttl") {
 		t.Errorf("an expired lab: %v", err)
 	}
 	s, err = ask("--ttl", "1h", "--size", "Standard_B2ms")

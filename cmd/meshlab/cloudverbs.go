@@ -22,8 +22,9 @@ func newCloudPlan() *cobra.Command {
 		Use:   "plan [NAME]",
 		Short: "What would be made in Azure, and what it costs by the hour; makes nothing",
 		Long: `Look at the login, the quota, and whether the region has the sizes and the version
-of Kubernetes, and say what 'meshlab cloud up' with the same flags would make, with an estimate of its cost by the hour. Nothing is made. What
-is written stays in the lab's folder, ~/.local/state/meshlab/cloud/NAME.`,
+of Kubernetes, and say what 'meshlab cloud up' with the same flags would make, with an estimate of its cost by the hour. Nothing is made,
+and what the flags say does not hold for later verbs. What Terraform needs is written into
+the lab's folder, ~/.local/state/meshlab/cloud/NAME; 'meshlab cloud down' removes it.`,
 		Example: `  meshlab cloud plan --from 198.51.100.7
   meshlab cloud plan --from 198.51.100.7 --clusters ovs --nodes 3 --output json`,
 		Args: cobra.MaximumNArgs(1),
@@ -56,7 +57,7 @@ func newCloudUp() *cobra.Command {
 		Use:   "up [NAME]",
 		Short: "Make the clusters in Azure, after saying what they cost",
 		Long: `Make a lab in Azure: it says what will be made and what that costs, asks, and
-makes it. When something fails half-way, or on Ctrl-C, it says what exists by
+makes it. What your flags say holds from then on. When something fails half-way, or on Ctrl-C, it says what exists by
 then and costs money; 'meshlab cloud up' goes on from there, 'meshlab cloud down'
 removes it. Ctrl-C waits until Terraform has written down what it began.
 
@@ -172,6 +173,8 @@ func (r *cloudRun) up(c *cobra.Command, yes bool) error {
 		if err != nil {
 			return r.failed(ctx, err)
 		}
+	} else if err := r.lab.Keep(); err != nil {
+		return fmt.Errorf("keep the lab's settings: %w", err)
 	}
 	access, err := r.lab.Access(ctx)
 	if err != nil {
@@ -184,7 +187,7 @@ func (r *cloudRun) up(c *cobra.Command, yes bool) error {
 	if wantJSON(c) {
 		return printStatusJSON(c.OutOrStdout(), r.settings, items, access)
 	}
-	printAccess(c.OutOrStdout(), r.settings, access, r.lab.SSHKey())
+	printAccess(c.OutOrStdout(), r.settings.Name, items, access, r.lab.SSHKey())
 	printCost(c.OutOrStdout(), items, r.prices)
 	fmt.Fprintf(c.OutOrStdout(), "Remove it: meshlab cloud down %s\n", r.settings.Name)
 	return nil
@@ -285,7 +288,7 @@ the lab deletes itself, and how to reach it. Azure itself is not asked.`,
 			}
 			printItems(c.OutOrStdout(), items)
 			if len(items) > 0 {
-				printAccess(c.OutOrStdout(), s, access, lab.SSHKey())
+				printAccess(c.OutOrStdout(), name, items, access, lab.SSHKey())
 			}
 			printCost(c.OutOrStdout(), items, prices)
 			return nil

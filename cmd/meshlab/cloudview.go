@@ -28,10 +28,9 @@ func printPlan(w io.Writer, plan terraform.Plan, prices terraform.Prices, s terr
 		fmt.Fprintln(w, "Virtual machines that are added join the cluster only within two hours of its beginning; later ones cost, and are no nodes.")
 	}
 	printCost(w, plan.After, prices)
-	switch {
-	case s.Expires != nil:
-		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", s.Expires.Local().Format("2006-01-02 15:04 MST"))
-	default:
+	if at := terraform.Expires(plan.After); at != nil {
+		fmt.Fprintf(w, "Once that is done, Azure deletes it by itself at %s.\n", localTime(*at))
+	} else {
 		fmt.Fprintln(w, "It costs until you remove it: there is no --ttl.")
 	}
 }
@@ -69,7 +68,10 @@ func printCost(w io.Writer, items []terraform.Item, prices terraform.Prices) {
 	fmt.Fprintf(w, "Cost: %s %.2f USD an hour, %.2f a day, and traffic. An estimate by prices of %s as of %s, without tax.\n", about, usd, 24*usd, prices.Region, prices.Date)
 }
 
-func printAccess(w io.Writer, s terraform.Settings, a terraform.Access, key string) {
+// localTime is a time as people here read it.
+func localTime(at time.Time) string { return at.Local().Format("2006-01-02 15:04 MST") }
+
+func printAccess(w io.Writer, name string, items []terraform.Item, a terraform.Access, key string) {
 	fmt.Fprintf(w, "Resource group: %s, registry: %s\n", a.ResourceGroup, a.Registry)
 	if a.Kubeconfig != "" {
 		fmt.Fprintf(w, "AKS with Consul: export KUBECONFIG=%s\n", a.Kubeconfig)
@@ -79,12 +81,16 @@ func printAccess(w io.Writer, s terraform.Settings, a terraform.Access, key stri
 		fmt.Fprintf(w, "Open vSwitch: export KUBECONFIG=%s\n", a.OVSKubeconfig)
 		fmt.Fprintf(w, "Its control plane: ssh -i %s %s\n", key, a.SSH)
 	case a.SSH != "":
-		fmt.Fprintf(w, "Open vSwitch: meshlab cloud kubeconfig %s, once it runs; its control plane: ssh -i %s %s\n", s.Name, key, a.SSH)
+		fmt.Fprintf(w, "Open vSwitch: meshlab cloud kubeconfig %s, once it runs; its control plane: ssh -i %s %s\n", name, key, a.SSH)
 	case a.Bastion != "" && a.Machine != "":
 		fmt.Fprintf(w, "Open vSwitch, by Bastion: az network bastion ssh --name %s --resource-group %s --target-resource-id %s --auth-type ssh-key --username meshlab --ssh-key %s\n", a.Bastion, a.ResourceGroup, a.Machine, key)
 	}
-	if s.Expires != nil {
-		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", s.Expires.Local().Format("2006-01-02 15:04 MST"))
+	switch at := terraform.Expires(items); {
+	case at == nil:
+	case at.Before(time.Now()):
+		fmt.Fprintf(w, "Azure was to delete it at %s; see that nothing is left: meshlab cloud down %s\n", localTime(*at), name)
+	default:
+		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", localTime(*at))
 	}
 }
 
@@ -92,7 +98,7 @@ func printAccess(w io.Writer, s terraform.Settings, a terraform.Access, key stri
 type cloudStatus struct {
 	Name      string           `json:"name"`
 	StandIns  string           `json:"stand_ins,omitempty"` // then nothing of this is real
-	Expires   *time.Time       `json:"expires,omitempty"`
+	Expires   *time.Time       `json:"expires,omitempty"`   // by the workflow that there is
 	Resources []terraform.Item `json:"resources"`
 	USD       float64          `json:"usd_per_hour"`
 	Complete  bool             `json:"all_prices_known"`
@@ -101,7 +107,7 @@ type cloudStatus struct {
 
 func printStatusJSON(w io.Writer, s terraform.Settings, items []terraform.Item, a terraform.Access) error {
 	usd, complete := terraform.Sum(items)
-	return json.NewEncoder(w).Encode(cloudStatus{s.Name, s.StandIns, s.Expires, items, usd, complete, a})
+	return json.NewEncoder(w).Encode(cloudStatus{s.Name, s.StandIns, terraform.Expires(items), items, usd, complete, a})
 }
 
 func printPlanJSON(w io.Writer, plan terraform.Plan, prices terraform.Prices) error {
