@@ -82,7 +82,16 @@ func TestFewerClusters(t *testing.T) {
 	s := r.made(t, settings())
 	s.Clusters = []string{"ovs"}
 	l := r.open(t, s)
-	if err := up(t, l, nil); err != nil {
+	before := exists(t, l)
+	const release = "module.aks_consul[0].helm_release.consul"
+	plan, err := l.Plan(t.Context(), Prices{})
+	if err != nil || len(plan.Create)+len(plan.Change) > 0 || !slices.ContainsFunc(plan.Delete, func(i Item) bool { return i.Address == release }) {
+		t.Errorf("planned: %+v, %v", plan, err)
+	}
+	if after := exists(t, l); len(after) != len(before) || !slices.ContainsFunc(after, isRelease) {
+		t.Errorf("planning leaves %d of %d resources in the state", len(after), len(before))
+	}
+	if err := l.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range r.left(t) {
@@ -92,6 +101,32 @@ func TestFewerClusters(t *testing.T) {
 	}
 	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || !plan.Empty() {
 		t.Errorf("afterwards there is to do: %+v, %v", plan, err)
+	}
+}
+
+// What nobody was shown is not done, though the state alone could be shown.
+func TestMoreThanWasShown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.made(t, settings())
+	s.Clusters = []string{"ovs"}
+	l := r.open(t, s)
+	if _, err := l.Plan(t.Context(), Prices{}); err != nil {
+		t.Fatal(err)
+	}
+	err := r.cloud.Change(func(s *standin.State) error {
+		s.Resources = slices.DeleteFunc(s.Resources, func(e standin.Resource) bool { return e.Type == "azurerm_linux_virtual_machine_scale_set" })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nodes = "module.ovs_cluster[0].azurerm_linux_virtual_machine_scale_set.nodes"
+	if err := l.Apply(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "more to do than was shown: make "+nodes+"; look again: meshlab cloud plan lab") {
+		t.Errorf("it ends with %v", err)
+	}
+	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || len(plan.Create) != 1 {
+		t.Errorf("the next plan is %+v, %v", plan, err)
 	}
 }
 

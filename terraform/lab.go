@@ -93,6 +93,9 @@ type Lab struct {
 	tf    *tfexec.Terraform
 	lock  *os.File
 	inits bool
+
+	shown    Plan   // the last one
+	releases []Item // of Helm, that Apply takes out of the state first
 }
 
 // ErrNoLab says that a folder holds no lab.

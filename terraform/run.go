@@ -133,26 +133,63 @@ type Item struct {
 	values  map[string]any
 }
 
-// Plan says what Apply would do; it asks the cloud what exists.
+// Plan says what Apply would do; it asks the cloud what exists, and changes
+// nothing, in the state neither.
 func (l *Lab) Plan(ctx context.Context, prices Prices) (Plan, error) {
-	if !slices.Contains(l.Settings.Clusters, "aks") {
-		// The releases go with their cluster, and without it in the configuration
-		// nobody knows where to ask for them.
-		items, err := l.Exists(ctx, Prices{})
-		if err == nil {
-			err = l.forget(ctx, items, isRelease)
-		}
-		if err != nil {
-			return Plan{}, err
-		}
+	items, err := l.Exists(ctx, Prices{})
+	if err != nil {
+		return Plan{}, err
 	}
-	p, err := l.plan(ctx, prices)
+	var opts []tfexec.PlanOption
+	l.releases = nil
+	if !slices.Contains(l.Settings.Clusters, "aks") {
+		l.releases = slices.DeleteFunc(items, func(i Item) bool { return !isRelease(i) })
+	}
+	if len(l.releases) > 0 {
+		// The releases go with their cluster, and without it in the configuration
+		// nobody knows where to ask for them. Apply looks at the rest again.
+		opts = append(opts, tfexec.Refresh(false))
+	}
+	p, err := l.plan(ctx, prices, opts...)
 	if IsProblem(err, ClusterSilent) {
 		// The caller's address has changed, and the API server answers the old
 		// one: what mends that must not begin by asking it.
 		p, err = l.plan(ctx, prices, tfexec.Refresh(false))
 	}
+	l.shown = p
 	return p, err
+}
+
+// planWithout takes the releases that go with their cluster out of the state, and
+// plans the rest. It fails when that is more than has been shown.
+func (l *Lab) planWithout(ctx context.Context) error {
+	if err := l.forget(ctx, l.releases, isRelease); err != nil {
+		return err
+	}
+	l.releases = nil
+	p, err := l.plan(ctx, Prices{})
+	if err != nil {
+		return err
+	}
+	if more := p.beyond(l.shown); len(more) > 0 {
+		return fmt.Errorf("the cloud is not as the state says, so that there is more to do than was shown: %s; look again: meshlab cloud plan %s", strings.Join(more, ", "), l.Settings.Name)
+	}
+	return nil
+}
+
+// beyond lists what p does and other does not.
+func (p Plan) beyond(other Plan) []string {
+	does := func(p Plan) (all []string) {
+		for verb, items := range map[string][]Item{"make ": p.Create, "change ": p.Change, "remove ": p.Delete} {
+			for _, i := range items {
+				all = append(all, verb+i.Address)
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	shown := does(other)
+	return slices.DeleteFunc(does(p), func(s string) bool { return slices.Contains(shown, s) })
 }
 
 func isRelease(i Item) bool { return i.Type == "helm_release" }
@@ -209,6 +246,11 @@ func (l *Lab) quiet() { l.tf.SetStdout(nil) }
 func (l *Lab) Apply(ctx context.Context, event func(Event)) error {
 	if err := l.Keep(); err != nil {
 		return fmt.Errorf("keep the lab's settings: %w", err)
+	}
+	if len(l.releases) > 0 {
+		if err := l.planWithout(ctx); err != nil {
+			return err
+		}
 	}
 	return l.apply(ctx, "make the lab", event)
 }
