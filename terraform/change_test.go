@@ -270,3 +270,62 @@ func TestPlanWithABackend(t *testing.T) {
 		t.Error("the state is not in the lab's folder")
 	}
 }
+
+// A lab does not move: another region would delete everything and make it anew.
+func TestLabStaysInItsRegion(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"ovs"}
+	s = r.made(t, s)
+	s.Location = "West US"
+	_, err := r.open(t, s).Plan(t.Context(), Prices{})
+	if err == nil || !strings.Contains(err.Error(), "the lab is in eastus and does not move to West US: give its own --location, take it down first (meshlab cloud down lab), or take another name") {
+		t.Errorf("another region: %v", err)
+	}
+}
+
+// What is deleted and made anew is no change; machines are not, unless they were
+// never whole.
+func TestReplacements(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := settings()
+	s.Clusters = []string{"ovs"}
+	s = r.made(t, s)
+	const plane, registry = "module.ovs_cluster[0].azurerm_linux_virtual_machine.control_plane", "module.registry.azurerm_container_registry.lab"
+	replaces := func(p Plan, address string) bool {
+		return slices.ContainsFunc(p.Replace, func(i Item) bool { return i.Address == address })
+	}
+
+	moved := s
+	moved.Suffix = "other"
+	l := r.open(t, moved)
+	plan, err := l.Plan(t.Context(), Prices{})
+	if err != nil || !replaces(plan, registry) || len(plan.Machines) != 0 || plan.Empty() || slices.ContainsFunc(plan.Change, func(i Item) bool { return i.Address == registry }) {
+		t.Errorf("another name of the registry: %+v, %v", plan, err)
+	}
+	l.Close()
+
+	l = r.open(t, s)
+	if err := l.tf.Taint(t.Context(), plane); err != nil {
+		t.Fatal(err)
+	}
+	if plan, err := l.Plan(t.Context(), Prices{}); err != nil || !replaces(plan, plane) || len(plan.Machines) != 0 || len(plan.Needed()) != len(plan.Create)+len(plan.Replace) {
+		t.Errorf("a machine that was never whole: replaced %t, refused %v, %v", replaces(plan, plane), plan.Machines, err)
+	}
+	if err := l.tf.Untaint(t.Context(), plane); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+
+	for _, lost := range []string{l.SSHKey(), l.SSHKey() + ".pub"} {
+		if err := os.Remove(lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan, err = r.open(t, s).Plan(t.Context(), Prices{})
+	if said := strings.Join(plan.Machines, "\n"); err != nil || !replaces(plan, plane) || !strings.Contains(said, plane+" would be deleted and made anew, for admin_ssh_key") {
+		t.Errorf("another key: refused %q, %v", said, err)
+	}
+}

@@ -111,10 +111,12 @@ func (l *Lab) problem(doing string, out log, err error) error {
 // Plan is what Terraform would do.
 type Plan struct {
 	Create, Change, Delete []Item
+	Replace                []Item // deleted, and made anew
 	After                  []Item // all that exists, and costs, once it is applied
 	// Machines are the changes that would give the machines of a cluster that is
-	// there another size, or Kubernetes another version. Nodes of kubeadm do not
-	// come back from that, so it is not to be applied.
+	// there another size, or Kubernetes another version, or make them or the
+	// lab's group anew. Nodes of kubeadm do not come back from that, so it is not
+	// to be applied.
 	Machines []string
 	// Joining tells that virtual machines are added to a cluster that is there.
 	// Their token of kubeadm ends two hours after its control plane's start.
@@ -122,7 +124,10 @@ type Plan struct {
 }
 
 // Empty tells that there is nothing to do.
-func (p Plan) Empty() bool { return len(p.Create)+len(p.Change)+len(p.Delete) == 0 }
+func (p Plan) Empty() bool { return len(p.Create)+len(p.Replace)+len(p.Change)+len(p.Delete) == 0 }
+
+// Needed is what the region must have room for.
+func (p Plan) Needed() []Item { return slices.Concat(p.Create, p.Replace) }
 
 // Item is a resource that is planned or exists.
 type Item struct {
@@ -138,6 +143,9 @@ type Item struct {
 func (l *Lab) Plan(ctx context.Context, prices Prices) (Plan, error) {
 	items, err := l.Exists(ctx, Prices{})
 	if err != nil {
+		return Plan{}, err
+	}
+	if err := l.stays(items); err != nil {
 		return Plan{}, err
 	}
 	var opts []tfexec.PlanOption
@@ -160,6 +168,18 @@ func (l *Lab) Plan(ctx context.Context, prices Prices) (Plan, error) {
 	return p, err
 }
 
+// stays fails when what exists is in another region than the settings say.
+func (l *Lab) stays(items []Item) error {
+	region := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, " ", "")) }
+	for _, i := range items {
+		is, shall := values(i.values).text("location"), l.Settings.Location
+		if i.Address == groupAddress && region(is) != region(shall) {
+			return fmt.Errorf("the lab is in %s and does not move to %s: give its own --location, take it down first (meshlab cloud down %s), or take another name", is, shall, l.Settings.Name)
+		}
+	}
+	return nil
+}
+
 // planWithout takes the releases that go with their cluster out of the state, and
 // plans the rest. It fails when that is more than has been shown.
 func (l *Lab) planWithout(ctx context.Context) error {
@@ -180,7 +200,7 @@ func (l *Lab) planWithout(ctx context.Context) error {
 // beyond lists what p does and other does not.
 func (p Plan) beyond(other Plan) []string {
 	does := func(p Plan) (all []string) {
-		for verb, items := range map[string][]Item{"make ": p.Create, "change ": p.Change, "remove ": p.Delete} {
+		for verb, items := range map[string][]Item{"make ": p.Create, "make anew ": p.Replace, "change ": p.Change, "remove ": p.Delete} {
 			for _, i := range items {
 				all = append(all, verb+i.Address)
 			}
@@ -224,16 +244,36 @@ func (l *Lab) plan(ctx context.Context, prices Prices, opts ...tfexec.PlanOption
 			p.Create = append(p.Create, item)
 		case a.Delete():
 			p.Delete = append(p.Delete, item)
-		case a.Update() || a.Replace():
+		case a.Replace():
+			p.Replace = append(p.Replace, item)
+		case a.Update():
 			p.Change = append(p.Change, item)
 		}
 		before, _ := r.Change.Before.(map[string]any)
-		if is, shall := machinesOf(r.Type, before), machinesOf(r.Type, after); r.Change.Actions.Update() && is != shall {
+		is, shall := machinesOf(r.Type, before), machinesOf(r.Type, after)
+		switch a := r.Change.Actions; {
+		case a.Update() && is != shall:
 			p.Machines = append(p.Machines, fmt.Sprintf("%s is %s and would be %s", r.Address, is, shall))
+		case a.Replace() && r.ActionReason == tfjson.ActionReasonReplaceBecauseTainted: // it was never whole
+		case a.Replace() && (is != "" || r.Address == groupAddress):
+			p.Machines = append(p.Machines, fmt.Sprintf("%s would be deleted and made anew, for %s", r.Address, attributes(r.Change.ReplacePaths)))
 		}
 		p.Joining = p.Joining || before != nil && values(before).number("instances") < values(after).number("instances")
 	}
 	return p, nil
+}
+
+// attributes names what paths of Terraform begin with: the attributes for which
+// a resource is replaced.
+func attributes(paths []any) string {
+	var all []string
+	for _, path := range paths {
+		if steps, _ := path.([]any); len(steps) > 0 {
+			all = append(all, fmt.Sprint(steps[0]))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
 }
 
 // quiet keeps the JSON log of an earlier command from getting what the next

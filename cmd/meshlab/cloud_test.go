@@ -95,8 +95,12 @@ func TestCloudExpiryIsThatOfAzure(t *testing.T) {
 	if out := p.ok(t, "cloud", "plan", "--ttl", "3h"); !strings.Contains(out, "Once that is done, Azure deletes it by itself") {
 		t.Errorf("the plan says %q", out)
 	}
+	p.fails(t, 1, []string{"cloud", "up", "--location", "westus", "--yes"}, "does not move to westus", "meshlab cloud down mine")
 	if promised() {
 		t.Error("after a plan with --ttl, status promises that the lab is deleted")
+	}
+	if out := p.ok(t, "cloud", "plan", "--from", "198.51.100.8"); !strings.Contains(out, "To change in eastus") {
+		t.Errorf("after another --location was refused, the plan says %q", out)
 	}
 	term := newTerminal(t, 50, 200)
 	ctx, cancel := context.WithTimeout(t.Context(), verbLimit)

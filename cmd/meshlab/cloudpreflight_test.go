@@ -249,3 +249,13 @@ func TestCloudSettings(t *testing.T) {
 		t.Errorf("a real lab turned into a rehearsal: %v", err)
 	}
 }
+
+// What is deleted and made anew is not called a change.
+func TestPrintedPlan(t *testing.T) {
+	var said strings.Builder
+	item := func(address string) []terraform.Item { return []terraform.Item{{Address: address}} }
+	printPlan(&said, terraform.Plan{Replace: item("anew"), Change: item("changed")}, terraform.Prices{}, terraform.Settings{Name: "lab", Location: "eastus"})
+	if want := "To delete and make anew in eastus (1):\n  anew\nTo change in eastus (1):\n  changed\n"; !strings.HasPrefix(strings.ReplaceAll(said.String(), "    ", ""), want) {
+		t.Errorf("it says %q", said.String())
+	}
+}

@@ -144,7 +144,7 @@ func (r *cloudRun) plan(ctx context.Context) (terraform.Plan, error) {
 	if len(plan.Machines) > 0 {
 		return plan, fmt.Errorf("the machines of a cluster that is there cannot be changed, its nodes would not come back: %s; give the old --size and --kubernetes, or take the lab down first (meshlab cloud down %s)", strings.Join(plan.Machines, "; "), r.settings.Name)
 	}
-	found, err := checkRegion(ctx, r.settings, plan.Create, r.prices)
+	found, err := checkRegion(ctx, r.settings, plan.Needed(), r.prices)
 	for _, line := range found {
 		r.p.line("%s", line)
 	}

@@ -18,7 +18,7 @@ func printPlan(w io.Writer, plan terraform.Plan, prices terraform.Prices, s terr
 	for _, part := range []struct {
 		title string
 		items []terraform.Item
-	}{{"To make", plan.Create}, {"To change", plan.Change}, {"To remove", plan.Delete}} {
+	}{{"To make", plan.Create}, {"To delete and make anew", plan.Replace}, {"To change", plan.Change}, {"To remove", plan.Delete}} {
 		if len(part.items) > 0 {
 			fmt.Fprintf(w, "%s in %s (%d):\n", part.title, s.Location, len(part.items))
 			printItems(w, part.items)
@@ -113,7 +113,7 @@ func printStatusJSON(w io.Writer, s terraform.Settings, items []terraform.Item, 
 func printPlanJSON(w io.Writer, plan terraform.Plan, prices terraform.Prices) error {
 	usd, complete := terraform.Sum(plan.After)
 	return json.NewEncoder(w).Encode(map[string]any{
-		"create": plan.Create, "change": plan.Change, "delete": plan.Delete,
+		"create": plan.Create, "replace": plan.Replace, "change": plan.Change, "delete": plan.Delete,
 		"usd_per_hour": usd, "all_prices_known": complete, "prices_of": prices.Date,
 	})
 }
