@@ -231,9 +231,7 @@ func (k *keeper) tell(ctx context.Context, i Instance, renew bool) error {
 	}
 	var err error
 	if renew {
-		err = k.ask(ctx, func(q *api.QueryOptions) error {
-			return k.Client.Agent().UpdateTTLOpts(leaseOf(i.ID), leaseNote, api.HealthPassing, q)
-		})
+		err = k.renew(ctx, i.ID)
 	}
 	if err == nil && (renew || was.Ready != i.Ready) {
 		err = k.ready(ctx, i)
@@ -264,8 +262,12 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 	err := k.ask(ctx, func(q *api.QueryOptions) error {
 		return k.Client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(q.Context()))
 	})
+	// A check that was there keeps its state, be it of a lease that has ended.
 	if err == nil {
-		err = k.ready(ctx, i) // a check that was there keeps its state
+		err = k.renew(ctx, i.ID)
+	}
+	if err == nil {
+		err = k.ready(ctx, i)
 	}
 	if err != nil {
 		// It may have been taken, and must be taken back if it is not wanted.
@@ -275,6 +277,13 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 	k.Logger.Info("registered", "instance", i.ID, "service", i.Service, "address", i.Addr, "port", i.Port, "ready", i.Ready)
 	k.known[i.ID] = i
 	return nil
+}
+
+// renew renews the lease of an instance that is registered.
+func (k *keeper) renew(ctx context.Context, id string) error {
+	return k.ask(ctx, func(q *api.QueryOptions) error {
+		return k.Client.Agent().UpdateTTLOpts(leaseOf(id), leaseNote, api.HealthPassing, q)
+	})
 }
 
 // ready tells whether an instance that is registered may get connections.

@@ -165,4 +165,8 @@ func TestLeaseEnds(t *testing.T) {
 	}
 	stop()
 	until(t, "its lease has ended", "meshlab.default.web@10.1.1.1:80=critical", func() string { return catalog(t, client, "web") })
+	// Whoever comes back does not wait for the next renewal.
+	tell, _ = keep(t, client, time.Hour)
+	tell(web)
+	until(t, "it is back", "meshlab.default.web@10.1.1.1:80=passing", func() string { return catalog(t, client, "web") })
 }

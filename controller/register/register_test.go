@@ -84,3 +84,51 @@ func TestARequestThatIsNotAnswered(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// started runs Keep until the test ends, with what tell hands over.
+func started(t *testing.T, a *fakeAgent, lease time.Duration) (tell func(...register.Instance)) {
+	t.Helper()
+	news := make(chan []register.Instance)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- register.Keep(ctx, register.Config{
+			Client: a.client, Owner: "n1", Lease: lease,
+			Instances: func(ctx context.Context, emit func([]register.Instance)) error {
+				for {
+					select {
+					case <-ctx.Done():
+						return ctx.Err()
+					case all := <-news:
+						emit(all)
+					}
+				}
+			},
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return func(all ...register.Instance) { news <- all }
+}
+
+// soon polls until is true.
+func soon(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come about: " + what)
+		}
+	}
+}
+
+// An agent that comes back after its lease does not leave instances critical
+// until the next renewal.
+func TestALeaseThatHadEnded(t *testing.T) {
+	a := newFakeAgent(t)
+	a.has("n1", "web", api.HealthCritical)
+	tell := started(t, a, time.Hour)
+	tell(register.Instance{ID: "web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true})
+	soon(t, "the lease passes again", func() bool { return a.lease("web") == api.HealthPassing })
+}
