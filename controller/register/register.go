@@ -53,19 +53,26 @@ const (
 	// deregister is after which an instance whose lease has ended is forgotten:
 	// the least that Consul takes ("DeregisterCriticalServiceAfter").
 	deregister = time.Minute
+	// blind is for how many leases instances of before a restart are kept while
+	// nobody tells what runs here: 10 minutes of the default's.
+	blind = 20
 	// standing outlives any lease: that an instance is ready ends by word only.
 	standing = 24 * time.Hour
 
 	metaOwner  = "meshlab-owner"
 	metaSource = "meshlab-source"
 
+	leaseName = "lease of the machine"
+
 	leaseNote, readyNote, unreadyNote = "renewed by the meshlab agent", "ready", "not ready"
 )
 
 // Keep keeps Consul so until ctx ends, and returns ctx's error then. What is
 // registered stays, so that a restart is not seen: what comes after must renew
-// the leases before they end. Consul that does not answer is asked again for
-// ever; what it forgets is told again within a third of the lease.
+// the leases before they end. It does so from the start; before Instances has told
+// what runs here, it registers and removes nothing, and gives up after 20 leases.
+// Consul that does not answer is asked again for ever; what it forgets is told
+// again within a third of the lease.
 func Keep(ctx context.Context, cfg Config) error {
 	if cfg.Client == nil || cfg.Owner == "" || cfg.Instances == nil {
 		return errors.New("register instances: Config.Client, Config.Owner or Config.Instances is missing")
@@ -91,9 +98,11 @@ func Keep(ctx context.Context, cfg Config) error {
 	})
 	renew := time.NewTicker(cfg.Lease / renewals)
 	defer renew.Stop()
-	again := time.NewTimer(time.Hour)
-	again.Stop()
+	// Until then what runs here has been told, as a rule.
+	again := time.NewTimer(min(cfg.Lease/renewals, time.Second))
+	begin := time.Now()
 	told := false // what is here has been told
+	gaveUp := false
 	failing := false
 	due := false // leases are to be renewed
 	for {
@@ -110,10 +119,16 @@ func Keep(ctx context.Context, cfg Config) error {
 			due = true
 		case <-again.C:
 		}
-		if !told {
-			continue
+		var err error
+		switch {
+		case told:
+			err = k.step(ctx, due)
+		case time.Since(begin) < blind*cfg.Lease:
+			err = k.stand(ctx)
+		case !gaveUp:
+			gaveUp = true
+			cfg.Logger.Warn("nobody tells what runs here; leases from before the start are not renewed any more", "after", blind*cfg.Lease)
 		}
-		err := k.step(ctx, due)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil && !failing:
@@ -164,6 +179,35 @@ func (k *keeper) step(ctx context.Context, renew bool) error {
 		errs = append(errs, err)
 		if late(err) {
 			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stand renews the leases of what was registered before this process began, and
+// has not ended: nobody has told yet what has stopped since.
+func (k *keeper) stand(ctx context.Context) error {
+	if err := k.read(ctx); err != nil { // each time: another machine may have taken one over
+		return err
+	}
+	var valid map[string]*api.AgentCheck
+	err := k.ask(ctx, func(q *api.QueryOptions) (err error) {
+		valid, err = k.Client.Agent().ChecksWithFilterOpts(fmt.Sprintf("Name == %q and Status == %q", leaseName, api.HealthPassing), q)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list leases: %w", err)
+	}
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(k.known)) {
+		if valid[leaseOf(id)] == nil {
+			continue
+		}
+		if err := k.renew(ctx, id); err != nil && !forgotten(err) {
+			errs = append(errs, fmt.Errorf("renew %s: %w", id, err))
+			if late(err) {
+				break
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -253,7 +297,7 @@ func (k *keeper) register(ctx context.Context, i Instance) error {
 		Meta: map[string]string{metaOwner: k.Owner, metaSource: i.Source},
 		Checks: api.AgentServiceChecks{
 			{
-				CheckID: leaseOf(i.ID), Name: "lease of the machine", TTL: k.Lease.String(), Status: api.HealthPassing, Notes: leaseNote,
+				CheckID: leaseOf(i.ID), Name: leaseName, TTL: k.Lease.String(), Status: api.HealthPassing, Notes: leaseNote,
 				DeregisterCriticalServiceAfter: deregister.String(),
 			},
 			{CheckID: readyOf(i.ID), Name: "readiness", TTL: standing.String(), Status: health(i.Ready)},

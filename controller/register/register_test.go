@@ -132,3 +132,41 @@ func TestALeaseThatHadEnded(t *testing.T) {
 	tell(register.Instance{ID: "web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true})
 	soon(t, "the lease passes again", func() bool { return a.lease("web") == api.HealthPassing })
 }
+
+// Until it is told what runs here, an agent that was started anew keeps what the
+// one before has registered, and does nothing else; not for ever.
+func TestNobodyTellsYet(t *testing.T) {
+	const lease = 300 * time.Millisecond
+	a := newFakeAgent(t)
+	a.has("n1", "web", api.HealthPassing)
+	a.has("n1", "gone", api.HealthPassing)
+	a.has("n1", "ended", api.HealthCritical)
+	a.has("n2", "other", api.HealthPassing)
+	begin := time.Now()
+	started(t, a, lease)
+	renewed := func() int { return strings.Count(strings.Join(a.writes(), " "), "check/update/web.lease") }
+	soon(t, "a lease is renewed again and again", func() bool { return renewed() >= 3 })
+	after := func(leases time.Duration) int {
+		soon(t, "time passes", func() bool { return time.Since(begin) > leases*lease })
+		return renewed()
+	}
+	if then, later := after(22), after(25); later > then {
+		t.Errorf("after more than 20 leases it renews %d times", later-then)
+	}
+	for _, asked := range a.writes() {
+		if asked != "check/update/web.lease" && asked != "check/update/gone.lease" {
+			t.Errorf("nobody has told anything, and Consul is asked for %s", asked)
+		}
+	}
+}
+
+// What has stopped meanwhile goes with the first word.
+func TestTheFirstWord(t *testing.T) {
+	a := newFakeAgent(t)
+	a.has("n1", "web", api.HealthPassing)
+	a.has("n1", "gone", api.HealthPassing)
+	tell := started(t, a, 3*time.Second)
+	soon(t, "leases are renewed", func() bool { return len(a.writes()) >= 2 })
+	tell(register.Instance{ID: "web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true})
+	soon(t, "one stays, the other goes", func() bool { return a.lease("web") == api.HealthPassing && a.lease("gone") == "" })
+}
