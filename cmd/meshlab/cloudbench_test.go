@@ -42,19 +42,24 @@ func someNodes(ready, of int, images ...string) []corev1.Node {
 
 func TestEnough(t *testing.T) {
 	for name, tc := range map[string]struct {
-		nodes []corev1.Node
-		image string
-		want  string
+		cluster string
+		workers int
+		nodes   []corev1.Node
+		image   string
+		want    string
 	}{
-		"none":               {nil, "", "0 of 2 nodes are ready"},
-		"one of two":         {someNodes(1, 2), "", "1 of 2 nodes are ready"},
-		"both":               {someNodes(2, 2), "", ""},
-		"without the image":  {someNodes(2, 2, "r/meshlab:old"), "r/meshlab:new", "0 of 2 nodes have pulled the image"},
-		"with it":            {someNodes(2, 2, "r/meshlab@sha256:1", "r/meshlab:new"), "r/meshlab:new", ""},
-		"control plane only": {someNodes(0, 0), "", "1 of 2 nodes are ready"},
+		"none":                     {ovsCluster, 2, nil, "", "0 of 2 nodes are ready"},
+		"one of two":               {ovsCluster, 2, someNodes(1, 2), "", "1 of 2 nodes are ready"},
+		"both":                     {ovsCluster, 2, someNodes(2, 2), "", ""},
+		"without the image":        {ovsCluster, 2, someNodes(2, 2, "r/meshlab:old"), "r/meshlab:new", "0 of 2 nodes have pulled the image"},
+		"with it":                  {ovsCluster, 2, someNodes(2, 2, "r/meshlab@sha256:1", "r/meshlab:new"), "r/meshlab:new", ""},
+		"control plane only":       {ovsCluster, 1, someNodes(0, 0), "", "0 of 1 nodes are ready"},
+		"and the image":            {ovsCluster, 1, someNodes(0, 0), "r/meshlab:new", "0 of 1 nodes are ready"},
+		"control plane and one":    {ovsCluster, 1, someNodes(1, 1), "", ""},
+		"the only node of another": {aksCluster, 1, someNodes(0, 0), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := enough(tc.nodes, 2, tc.image)
+			err := cloudCluster{name: tc.cluster, workers: tc.workers}.enough(tc.nodes, tc.image)
 			if got := errText(err); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}

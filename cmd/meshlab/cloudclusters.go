@@ -112,7 +112,7 @@ func (c cloudCluster) await(ctx context.Context, p *progress, image string) erro
 		if err != nil {
 			return err
 		}
-		return enough(nodes.Items, c.workers, image)
+		return c.enough(nodes.Items, image)
 	})
 	if err != nil {
 		return err
@@ -134,11 +134,12 @@ func (c cloudCluster) config() (*rest.Config, error) {
 const controlPlane = "node-role.kubernetes.io/control-plane"
 
 // enough says what nodes still lack: that so many for pods are ready, and have
-// an image.
-func enough(nodes []corev1.Node, want int, image string) error {
-	ready, with := 0, 0
+// an image. On the virtual machines the control plane is there before any of them;
+// in a cluster of another kind the only node may be both.
+func (c cloudCluster) enough(nodes []corev1.Node, image string) error {
+	want, ready, with := c.workers, 0, 0
 	for _, n := range nodes {
-		if _, own := n.Labels[controlPlane]; own && len(nodes) > 1 {
+		if _, own := n.Labels[controlPlane]; own && (c.name == ovsCluster || len(nodes) > 1) {
 			continue
 		}
 		for _, c := range n.Status.Conditions {
