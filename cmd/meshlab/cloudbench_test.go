@@ -2,9 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +26,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -244,6 +253,9 @@ func TestFetchKubeconfig(t *testing.T) {
 	if err != nil || config.Clusters["k"].Server != "https://127.0.0.1:6443" || config.AuthInfos["u"].Token != "secret" {
 		t.Errorf("the kubeconfig is %+v, %v", config, err)
 	}
+	if err := reaches(t, config); err != nil {
+		t.Errorf("a control plane whose certificate has its own address alone: %v", err)
+	}
 	// Another machine at that address is not asked again and again.
 	stranger, _ := remotetest.Key(t)
 	ln.Close()
@@ -254,6 +266,39 @@ func TestFetchKubeconfig(t *testing.T) {
 	if err := fetchKubeconfig(t.Context(), &progress{w: &said}, m, path); !errors.Is(err, remote.ErrHostKey) || !strings.Contains(err.Error(), m.KnownHosts) {
 		t.Errorf("another machine: %v", err)
 	}
+}
+
+// reaches asks an API server whose certificate has the address inside the network
+// alone, as after `up --bastion`, by a kubeconfig.
+func reaches(t *testing.T, config *clientapi.Config) error {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(10, 0, 2, 4)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	to := config.DeepCopy()
+	to.Clusters["k"].Server = s.URL
+	to.Clusters["k"].CertificateAuthorityData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	cfg, err := clientcmd.NewDefaultClientConfig(*to, nil).ClientConfig()
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	_, err = client.Discovery().ServerVersion()
+	return err
 }
 
 // A machine on which Kubernetes could not be installed is not waited for.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -192,7 +193,14 @@ func fetchKubeconfig(ctx context.Context, p *progress, m remote.Machine, path st
 		return fmt.Errorf("read %s of %s: %w", adminConfig, host, errors.Join(err, errors.New("it names no cluster")))
 	}
 	for _, cluster := range config.Clusters {
-		cluster.Server = "https://" + net.JoinHostPort(host, "6443") // its certificate has this address (terraform/modules/ovs-cluster)
+		server, err := url.Parse(cluster.Server)
+		if err != nil {
+			return fmt.Errorf("read %s of %s: %w", adminConfig, host, err)
+		}
+		// The certificate always has the address inside the network, and the public
+		// one only if the machine had that at its first start.
+		cluster.TLSServerName = server.Hostname()
+		cluster.Server = "https://" + net.JoinHostPort(host, "6443")
 	}
 	if text, err = clientcmd.Write(*config); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
