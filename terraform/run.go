@@ -422,7 +422,7 @@ func collect(m *tfjson.StateModule, prices Prices) []Item {
 	return all
 }
 
-// Expires tells when Azure deletes the lab, by the workflow among items; nil:
+// Expires tells when Azure is to delete the lab, by the workflow among items; nil:
 // nothing in Azure does.
 func Expires(items []Item) *time.Time {
 	for _, i := range items {

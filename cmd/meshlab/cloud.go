@@ -75,7 +75,7 @@ func (f *cloudFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.nodes, "nodes", 2, "nodes of each cluster")
 	c.Flags().StringVar(&f.kubernetes, "kubernetes", defaultKubernetes, "minor version of Kubernetes in both clusters, one that AKS offers (az aks get-versions)")
 	c.Flags().BoolVar(&f.bastion, "bastion", false, "reach the virtual machines through Azure Bastion, without public addresses; costs extra, and bench cannot reach them")
-	c.Flags().DurationVar(&f.ttl, "ttl", 0, "after that time, as 3h, Azure deletes the lab by itself, whether this machine is there or not (default: never)")
+	c.Flags().DurationVar(&f.ttl, "ttl", 0, "after that time, as 3h, Azure tries to delete the lab by itself, whether this machine is there or not (default: never)")
 	c.Flags().StringVar(&f.backend, "backend", "azurerm", "with --backend-config: Terraform's backend that keeps the state")
 	c.Flags().StringArrayVar(&f.backendConfig, "backend-config", nil, "a setting KEY=VALUE of the backend; without any, the state is in the lab's own folder")
 	c.Flags().StringVar(&f.standIn, "stand-in", "", "rehearse: use stand-ins instead of Azure, which write into this file what would exist")

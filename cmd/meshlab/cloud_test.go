@@ -50,7 +50,7 @@ func TestCloud(t *testing.T) {
 	p.fails(t, 2, []string{"cloud", "up", "--from", "198.51.100.7", "--stand-in", cloud.Path}, "give --yes")
 
 	out := p.ok(t, append([]string{"cloud", "up", "mine", "--ttl", "3h"}, flags...)...)
-	for _, want := range []string{"2 x vm Standard_B2ms", "Cost: about 0.46 USD an hour", "Azure deletes it by itself at", "Resource group: meshlab-mine", "Remove it: meshlab cloud down mine"} {
+	for _, want := range []string{"2 x vm Standard_B2ms", "Cost: about 0.46 USD an hour", "Azure tries to delete it by itself at", "Resource group: meshlab-mine", "Remove it: meshlab cloud down mine"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("up does not say %q:\n%s", want, out)
 		}
@@ -90,9 +90,9 @@ func TestCloud(t *testing.T) {
 func TestCloudExpiryIsThatOfAzure(t *testing.T) {
 	p, cloud, flags := rehearse(t)
 	p.ok(t, append([]string{"cloud", "up", "mine", "--clusters", "ovs"}, flags...)...)
-	promised := func() bool { return strings.Contains(p.ok(t, "cloud", "status"), "Azure deletes it by itself") }
+	promised := func() bool { return strings.Contains(p.ok(t, "cloud", "status"), "Azure tries to delete it by itself") }
 
-	if out := p.ok(t, "cloud", "plan", "--ttl", "3h"); !strings.Contains(out, "Once that is done, Azure deletes it by itself") {
+	if out := p.ok(t, "cloud", "plan", "--ttl", "3h"); !strings.Contains(out, "Once that is done, Azure tries to delete it by itself") {
 		t.Errorf("the plan says %q", out)
 	}
 	p.fails(t, 1, []string{"cloud", "up", "--location", "westus", "--yes"}, "does not move to westus", "meshlab cloud down mine")

@@ -101,7 +101,7 @@ func (b cloudBench) run(c *cobra.Command, args []string) error {
 	usd, _ := terraform.Sum(items)
 	p.line("the lab costs about %.2f USD an hour by prices of %s, until: meshlab cloud down %s", usd, prices.Date, name)
 	if at := terraform.Expires(items); at != nil {
-		p.line("Azure deletes it by itself in %s", time.Until(*at).Round(time.Minute))
+		p.line("Azure tries to delete it by itself in %s", time.Until(*at).Round(time.Minute))
 	}
 	image, err := b.pushImage(ctx, p, s, registry)
 	if err != nil {

@@ -57,12 +57,14 @@ func newCloudUp() *cobra.Command {
 		Use:   "up [NAME]",
 		Short: "Make the clusters in Azure, after saying what they cost",
 		Long: `Make a lab in Azure: it says what will be made and what that costs, asks, and
-makes it. What your flags say holds from then on. When something fails half-way, or on Ctrl-C, it says what exists by
-then and costs money; 'meshlab cloud up' goes on from there, 'meshlab cloud down'
-removes it. Ctrl-C waits until Terraform has written down what it began.
+makes it. What your flags say holds from then on. When something fails half-way, or
+on Ctrl-C, it says what exists by then and costs money; 'meshlab cloud up' goes on
+from there, 'meshlab cloud down' removes it. Ctrl-C waits until Terraform has written
+down what it began.
 
---ttl: a workflow in Azure deletes the lab at that time, with an identity that
-may delete this lab and nothing else. It does not need this machine.
+--ttl: a workflow in Azure tries to delete the lab at that time, with an identity that
+may delete this lab and nothing else. It does not need this machine. What Azure cannot
+delete then stays and costs: look afterwards, by 'meshlab cloud down'.
 The state, the SSH key and the kubeconfig are in ~/.local/state/meshlab/cloud/NAME,
 for you alone; with --backend-config the state is in a backend of yours.`,
 		Example: `  meshlab cloud up --from 198.51.100.7 --ttl 3h
@@ -251,7 +253,7 @@ func newCloudStatus() *cobra.Command {
 		Use:   "status [NAME]",
 		Short: "What exists in Azure, and what it costs by the hour",
 		Long: `List what Terraform's state says that exists, what each costs by the hour, when
-the lab deletes itself, and how to reach it. Azure itself is not asked.`,
+Azure is to delete the lab, and how to reach it. Azure itself is not asked.`,
 		Example: "  meshlab cloud status\n  meshlab cloud status --output json | jq .usd_per_hour",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

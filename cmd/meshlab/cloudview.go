@@ -29,7 +29,7 @@ func printPlan(w io.Writer, plan terraform.Plan, prices terraform.Prices, s terr
 	}
 	printCost(w, plan.After, prices)
 	if at := terraform.Expires(plan.After); at != nil {
-		fmt.Fprintf(w, "Once that is done, Azure deletes it by itself at %s.\n", localTime(*at))
+		fmt.Fprintf(w, "Once that is done, Azure tries to delete it by itself at %s.\n", localTime(*at))
 	} else {
 		fmt.Fprintln(w, "It costs until you remove it: there is no --ttl.")
 	}
@@ -90,7 +90,7 @@ func printAccess(w io.Writer, name string, items []terraform.Item, a terraform.A
 	case at.Before(time.Now()):
 		fmt.Fprintf(w, "Azure was to delete it at %s; see that nothing is left: meshlab cloud down %s\n", localTime(*at), name)
 	default:
-		fmt.Fprintf(w, "Azure deletes it by itself at %s.\n", localTime(*at))
+		fmt.Fprintf(w, "Azure tries to delete it by itself at %s.\n", localTime(*at))
 	}
 }
 

@@ -57,7 +57,7 @@ variable "access" {
 }
 
 variable "expires" {
-  description = "When the lab deletes itself, as an RFC 3339 time in UTC; empty: never."
+  description = "When Azure is asked to delete the lab, as an RFC 3339 time in UTC; empty: never."
   type        = string
   default     = ""
 

@@ -1,7 +1,7 @@
-# Deletes the lab at a time, from inside Azure: whoever made it may be gone by
-# then. The workflow asks Azure to delete the group that it is in; Azure answers
-# 202 and does the rest by itself, so that it does not matter that the workflow
-# is deleted on the way.
+# Tries to delete the lab at a time, from inside Azure: whoever made it may be
+# gone by then. The workflow asks Azure to delete the group that it is in; Azure
+# answers 202 and does the rest by itself. The workflow may be deleted before the
+# rest: what cannot be deleted then stays, and nobody tries again.
 
 resource "azurerm_logic_app_workflow" "expiry" {
   name                = "${var.name}-expiry"

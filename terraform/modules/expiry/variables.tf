@@ -19,7 +19,7 @@ variable "resource_group_id" {
 }
 
 variable "expires" {
-  description = "When to delete it: an RFC 3339 time in UTC. Tried again every hour from then on, until the group is gone."
+  description = "When to delete it: an RFC 3339 time in UTC. Tried again every hour from then on, for as long as the workflow, which is in the group too, is there."
   type        = string
 }
 
