@@ -150,7 +150,7 @@ func TestNobodyTellsYet(t *testing.T) {
 		soon(t, "time passes", func() bool { return time.Since(begin) > leases*lease })
 		return renewed()
 	}
-	if then, later := after(22), after(25); later > then {
+	if then, later := after(30), after(33); later > then {
 		t.Errorf("after more than 20 leases it renews %d times", later-then)
 	}
 	for _, asked := range a.writes() {
