@@ -92,20 +92,25 @@ func (f benchFlags) plan(c *cobra.Command, args []string) (benchPlan, error) {
 // scripts reads the scenarios, and lets flags that were given overrule them.
 func (f benchFlags) scripts(c *cobra.Command, p *benchPlan) error {
 	names := slices.Clone(f.scenarios)
-	if f.quick {
+	if f.quick && !slices.Contains(names, quickScenario) {
 		names = append(names, quickScenario)
 	}
-	if f.duet || f.ramp != "" && len(names) == 0 {
+	if f.duet && !slices.Contains(names, openScenario) || f.ramp != "" && len(names) == 0 {
 		names = append(names, openScenario)
 	}
 	if len(names) == 0 && !p.waterfall {
 		names = []string{thesisScenario}
 	}
+	from := map[string]string{}
 	for _, name := range names {
 		s, err := loadScenario(name)
 		if err != nil {
 			return err
 		}
+		if other, twice := from[s.Name]; twice {
+			return usageError{fmt.Errorf("%s and %s are both scenario %s, and their figures would not be told apart: change the name in one", other, name, s.Name)}
+		}
+		from[s.Name] = name
 		if s.Model == scenarios.OpenLoop {
 			p.open = append(p.open, s)
 			continue

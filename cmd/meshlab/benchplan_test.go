@@ -162,3 +162,29 @@ func TestMatrixHasTheSeed(t *testing.T) {
 		}
 	}
 }
+
+// A run has one scenario of a name: its figures go by that.
+func TestScenariosOfOneName(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for _, request := range []string{"frontend", "api"} {
+		files = append(files, filepath.Join(dir, request+".yaml"))
+		text := "name: mix\nopen: { rate: 10 }\nsteps:\n  - request: " + request + "\n"
+		if err := os.WriteFile(files[len(files)-1], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, p := benchFlags{scenarios: files}, benchPlan{meshes: []string{"direct", "ovs"}}
+	err := f.scripts(newBench(), &p)
+	if err == nil || !strings.Contains(err.Error(), files[0]+" and "+files[1]+" are both scenario mix") {
+		t.Errorf("two scenarios of one name: %v", err)
+	}
+	p = benchPlan{meshes: p.meshes}
+	if err := (benchFlags{scenarios: files[:1]}).scripts(newBench(), &p); err != nil || len(p.open) != 1 {
+		t.Errorf("one of them: %v, %d scenarios", err, len(p.open))
+	}
+	p = benchPlan{meshes: p.meshes}
+	if err := (benchFlags{scenarios: []string{openScenario}, duet: true}).scripts(newBench(), &p); err != nil || len(p.open) != 1 {
+		t.Errorf("--duet beside its scenario: %v, %d scenarios", err, len(p.open))
+	}
+}
