@@ -131,6 +131,20 @@ func (r *running) set(s mesh.Snapshot) {
 	r.health("the next snapshot in force", func(h controller.Health) bool { return h.OK && h.Snapshot > before.Snapshot })
 }
 
+// follow gives the first network, and then those that the test plays.
+func follow(first controller.Network, networks <-chan controller.Network) func(context.Context, func(controller.Network)) error {
+	return func(ctx context.Context, emit func(controller.Network)) error {
+		for emit(first); ; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case n := <-networks:
+				emit(n)
+			}
+		}
+	}
+}
+
 func call(port string) emulator.Packet {
 	return emulator.TCP(mac1, vipMAC, h1+":"+port, vip+":9000", emulator.SYN)
 }
@@ -187,17 +201,7 @@ func TestHostsMove(t *testing.T) {
 	b := newMemoryBridge(t)
 	r := run(t, b.connect, func(cfg *controller.Config) {
 		cfg.Fabric, cfg.Datapaths = pipeline.Fabric{}, nil
-		cfg.Networks = func(ctx context.Context, emit func(controller.Network)) error {
-			emit(controller.Network{Fabric: f, Datapaths: []controller.Datapath{dp}})
-			for {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case n := <-networks:
-					emit(n)
-				}
-			}
-		}
+		cfg.Networks = follow(controller.Network{Fabric: f, Datapaths: []controller.Datapath{dp}}, networks)
 		cfg.Now, cfg.Converged = clock, func(_ string, d time.Duration) { took <- d }
 	})
 	r.set(snapshot(inst(h2 + ":80")))
@@ -306,17 +310,7 @@ func TestDNSFollowsTheVirtualAddress(t *testing.T) {
 			made <- f.VIP
 			return noResponder{}, nil
 		}
-		c.Networks = func(ctx context.Context, emit func(controller.Network)) error {
-			emit(network(vip))
-			for {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case n := <-networks:
-					emit(n)
-				}
-			}
-		}
+		c.Networks = follow(network(vip), networks)
 	})
 	wait := func(want string) {
 		t.Helper()

@@ -3,8 +3,6 @@
 package register_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,42 +15,6 @@ import (
 	"meshlab.dev/meshlab/controller/register"
 	"meshlab.dev/meshlab/orchestrate/consul/consultest"
 )
-
-// keep runs Keep; stop ends it as SIGTERM would.
-func keep(t *testing.T, client *api.Client, lease time.Duration) (tell func(...register.Instance), stop func()) {
-	t.Helper()
-	news := make(chan []register.Instance)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- register.Keep(ctx, register.Config{
-			Client: client, Owner: "n1", Lease: lease,
-			Instances: func(ctx context.Context, emit func([]register.Instance)) error {
-				for {
-					select {
-					case <-ctx.Done():
-						return ctx.Err()
-					case all := <-news:
-						emit(all)
-					}
-				}
-			},
-		})
-	}()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Keep ended with %v", err)
-		}
-	}
-	t.Cleanup(stop)
-	return func(all ...register.Instance) { news <- all }, stop
-}
 
 // catalog is what Consul says of our services: "ID@ADDR:PORT=HEALTH".
 func catalog(t *testing.T, client *api.Client, services ...string) string {
@@ -182,7 +144,9 @@ func TestLeaseWhileNobodyTells(t *testing.T) {
 	until(t, "it is there", "meshlab.default.web@10.1.1.1:80=passing", func() string { return catalog(t, client, "web") })
 	stop()
 	keep(t, client, lease)
-	for end := time.Now().Add(2 * lease); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(2 * lease); time.Now().Before(end); <-tick.C {
 		if got := catalog(t, client, "web"); got != "meshlab.default.web@10.1.1.1:80=passing" {
 			t.Fatalf("while nobody tells it is %q", got)
 		}

@@ -2,6 +2,7 @@ package register_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -85,15 +86,15 @@ func TestARequestThatIsNotAnswered(t *testing.T) {
 	<-done
 }
 
-// started runs Keep until the test ends, with what tell hands over.
-func started(t *testing.T, a *fakeAgent, lease time.Duration) (tell func(...register.Instance)) {
+// keep runs Keep; stop ends it as SIGTERM would.
+func keep(t *testing.T, client *api.Client, lease time.Duration) (tell func(...register.Instance), stop func()) {
 	t.Helper()
 	news := make(chan []register.Instance)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		done <- register.Keep(ctx, register.Config{
-			Client: a.client, Owner: "n1", Lease: lease,
+			Client: client, Owner: "n1", Lease: lease,
 			Instances: func(ctx context.Context, emit func([]register.Instance)) error {
 				for {
 					select {
@@ -106,19 +107,32 @@ func started(t *testing.T, a *fakeAgent, lease time.Duration) (tell func(...regi
 			},
 		})
 	}()
-	t.Cleanup(func() {
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
 		cancel()
-		<-done
-	})
-	return func(all ...register.Instance) { news <- all }
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Keep ended with %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return func(all ...register.Instance) { news <- all }, stop
 }
 
 // soon polls until is true.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-deadline:
 			t.Fatal("it does not come about: " + what)
+		case <-tick.C:
 		}
 	}
 }
@@ -128,7 +142,7 @@ func soon(t *testing.T, what string, is func() bool) {
 func TestALeaseThatHadEnded(t *testing.T) {
 	a := newFakeAgent(t)
 	a.has("n1", "web", api.HealthCritical)
-	tell := started(t, a, time.Hour)
+	tell, _ := keep(t, a.client, time.Hour)
 	tell(register.Instance{ID: "web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true})
 	soon(t, "the lease passes again", func() bool { return a.lease("web") == api.HealthPassing })
 }
@@ -143,7 +157,7 @@ func TestNobodyTellsYet(t *testing.T) {
 	a.has("n1", "ended", api.HealthCritical)
 	a.has("n2", "other", api.HealthPassing)
 	begin := time.Now()
-	started(t, a, lease)
+	keep(t, a.client, lease)
 	renewed := func() int { return strings.Count(strings.Join(a.writes(), " "), "check/update/web.lease") }
 	soon(t, "a lease is renewed again and again", func() bool { return renewed() >= 3 })
 	after := func(leases time.Duration) int {
@@ -165,7 +179,7 @@ func TestTheFirstWord(t *testing.T) {
 	a := newFakeAgent(t)
 	a.has("n1", "web", api.HealthPassing)
 	a.has("n1", "gone", api.HealthPassing)
-	tell := started(t, a, 3*time.Second)
+	tell, _ := keep(t, a.client, 3*time.Second)
 	soon(t, "leases are renewed", func() bool { return len(a.writes()) >= 2 })
 	tell(register.Instance{ID: "web", Service: "web", Addr: netip.MustParseAddr("10.1.1.1"), Port: 80, Ready: true})
 	soon(t, "one stays, the other goes", func() bool { return a.lease("web") == api.HealthPassing && a.lease("gone") == "" })
